@@ -1,0 +1,1 @@
+"""The command line `mdb` and the embedded server that it can start."""

@@ -1,0 +1,1 @@
+"""mdb-engine: one MongoDB cluster, a private slice of it for every app."""

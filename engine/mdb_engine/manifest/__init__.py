@@ -1,0 +1,6 @@
+"""What an app says about itself: load it, check it, turn it into a scope."""
+
+from mdb_engine.manifest.load import load_folder, load_manifest, parse
+from mdb_engine.manifest.model import Manifest
+
+__all__ = ["Manifest", "load_folder", "load_manifest", "parse"]

@@ -1,0 +1,138 @@
+"""Numbers that a client may lower but not raise: time, results, batches."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final
+
+from bson.decimal128 import Decimal128
+
+from mdb_engine.exceptions import (
+    NegativeLimitError,
+    QueryValidationError,
+    TypeMismatchError,
+    UnknownFieldError,
+)
+from mdb_engine.rawbson import DECIMAL, Document, Raw
+from mdb_engine.scope.model import Scope, Where
+from mdb_engine.scope.names import type_name
+
+MAX_INT32: Final = 2**31 - 1
+
+
+class Time(StrEnum):
+    """Which `maxTimeMS` a command gets."""
+
+    DEFAULT = "default"  # the client's, capped; else the default
+    DEFINITION = "definition"  # builds may take long
+    CLIENT = "client"  # the client's, capped; else none
+    REFUSED = "refused"  # the cursor keeps the budget of its first command
+    IGNORED = "ignored"  # checked, not forwarded
+
+
+def number(value: Any) -> float | int | None:
+    """A BSON number of any kind as Python's; None for every other type."""
+    if isinstance(value, Raw) and value.kind == DECIMAL:
+        return float(Decimal128.from_bid(value.data).to_decimal())
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value
+
+
+def parse_time(value: Any, where: Where) -> int:
+    """Milliseconds, read as the server reads them.
+
+    Raises:
+        QueryValidationError: not a number, not whole, out of range.
+    """
+    given = number(value)
+    if given is None:
+        msg = "maxTimeMS must be a number"
+        raise QueryValidationError(msg, str(where))
+    if given != given or abs(given) == float("inf"):  # noqa: PLR0124 - only NaN differs from itself
+        msg = "maxTimeMS has non-integral value"
+        raise QueryValidationError(msg, str(where))
+    if given != int(given):
+        msg = "maxTimeMS has non-integral value"
+        raise QueryValidationError(msg, str(where))
+    if not 0 <= given <= MAX_INT32:
+        msg = f"{int(given)} value for maxTimeMS is out of range [0, {MAX_INT32}]"
+        raise QueryValidationError(msg, str(where))
+    return int(given)
+
+
+def max_time(value: Any, kind: Time, scope: Scope, where: Where) -> int | None:
+    """What is forwarded as `maxTimeMS`; None: nothing."""
+    limits = scope.limits
+    given = 0 if value is None else parse_time(value, where)
+    if kind is Time.IGNORED:
+        return None
+    if kind is Time.REFUSED:
+        if given:
+            msg = "cannot set maxTimeMS on getMore command for a non-awaitData cursor"
+            raise QueryValidationError(msg, str(where))
+        return None
+    if kind is Time.CLIENT:
+        return min(given, limits.max_time_ms) or None
+    default = {Time.DEFAULT: limits.default_time_ms}.get(kind, limits.definition_time_ms)
+    cap = max(limits.max_time_ms, default)
+    if given > cap:
+        where.notes.caps.append("max_time_ms")
+    return min(given, cap) or default
+
+
+def _count(value: Any, where: Where) -> int:
+    given = number(value)
+    if given is None:
+        path = ".".join((where.command, *where.path))
+        msg = (
+            f"BSON field '{path}' is the wrong type '{type_name(value)}',"
+            " expected types '[long, int, decimal, double]'"
+        )
+        raise TypeMismatchError(msg, str(where))
+    if given < 0:
+        name = where.path[-1]
+        msg = f"BSON field '{name}' value must be >= 0, actual value '{int(given)}'"
+        raise NegativeLimitError(msg, str(where))
+    return int(min(given, 2**63 - 1)) if given == given else 0  # noqa: PLR0124 - NaN is 0
+
+
+def limit(value: Any, scope: Scope, where: Where) -> int | None:
+    """`find.limit`: never absent, never above the app's maximum (a tailable cursor's excepted)."""
+    given = 0 if value is None else _count(value, where)
+    if where.owner.get("tailable"):
+        return given or None
+    most = scope.limits.max_results
+    if where.owner.get("singleBatch") is True:
+        most = min(most, scope.limits.max_batch)
+    if given == 0 or given > most:
+        where.notes.caps.append("max_results")
+        return most
+    return given
+
+
+def batch_size(value: Any, scope: Scope, where: Where) -> int | None:
+    """`batchSize` of a first batch: absent stays absent (the server's own 101)."""
+    if value is None:
+        return None
+    return min(_count(value, where), scope.limits.max_batch)
+
+
+def more_batch_size(value: Any, scope: Scope) -> int:
+    """`batchSize` of `getMore`: absent or 0 would return everything up to 16 MB."""
+    given = number(value)
+    most = scope.limits.max_batch
+    return min(int(given), most) if given is not None and given >= 1 else most
+
+
+def cursor_options(value: Any, scope: Scope, where: Where) -> dict[str, Any]:
+    """`aggregate.cursor`: `{batchSize}`."""
+    if not isinstance(value, Document):
+        msg = "cursor field must be missing or an object"
+        raise TypeMismatchError(msg, str(where))
+    for name in value:
+        if name != "batchSize":
+            msg = f"BSON field 'cursor.{name}' is an unknown field."
+            raise UnknownFieldError(msg, str(where.at(name)))
+    size = batch_size(value.get("batchSize"), scope, where.at("batchSize"))
+    return {} if size is None else {"batchSize": size}

@@ -1,0 +1,381 @@
+"""COMMANDS: one row per command, one rule per field. A command without a row is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from mdb_engine.exceptions import (
+    CommandNotFoundError,
+    FailedToParseError,
+    IllegalOperationError,
+    InvalidNamespaceError,
+    MissingFieldError,
+    UnauthorizedError,
+    UnknownFieldError,
+)
+from mdb_engine.rawbson import Document, render
+from mdb_engine.scope import fields as f
+from mdb_engine.scope.caps import Time, max_time
+from mdb_engine.scope.definitions import CREATE, CREATE_INDEXES
+from mdb_engine.scope.denied import is_denied
+from mdb_engine.scope.fields import DROP, GENERIC, may_write
+from mdb_engine.scope.model import Notes, Physical, Rule, Scope, Where
+from mdb_engine.scope.names import check_database, not_authorized
+from mdb_engine.scope.statements import DELETES, DOCUMENTS, UPDATES
+
+ADMIN: Final = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRow:
+    """What happens to one command.
+
+    Attributes:
+        fields: a rule per field, besides the generic ones.
+        writes: it needs the role readWrite.
+        time: which maxTimeMS it gets.
+        always: fields whose rule also runs, on None, when the client did not send them.
+        required: fields that must be there. admin: it is run against the admin database.
+        plan: the row of PLANS that carries it out; "" when it is forwarded.
+        cursor: its reply may leave a cursor open.
+    """
+
+    fields: Mapping[str, Rule]
+    writes: bool
+    time: Time = Time.DEFAULT
+    always: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    admin: bool = False
+    plan: str = ""
+    cursor: bool = False
+
+
+def _row(fields: Mapping[str, Rule], *, writes: bool, **more: Any) -> CommandRow:
+    return CommandRow(MappingProxyType(dict(fields)), writes, **more)
+
+
+_WRITE: Final[Mapping[str, Rule]] = {
+    "bypassDocumentValidation": f.PASS,
+    "ordered": f.PASS,
+}
+
+COMMANDS: Final[Mapping[str, CommandRow]] = {
+    "abortTransaction": _row(
+        {"abortTransaction": f.PASS}, writes=False, time=Time.CLIENT, admin=True
+    ),
+    "aggregate": _row(
+        {
+            "aggregate": f.SOURCE,
+            "allowDiskUse": f.DISK_USE,
+            "bypassDocumentValidation": f.PASS,
+            "collation": f.PASS,
+            "cursor": f.CURSOR,
+            "explain": f.PASS,
+            "hint": f.PASS,
+            "let": f.EXPRESSION,
+            "pipeline": f.PIPELINE,
+        },
+        writes=False,
+        always=("allowDiskUse",),
+        required=("pipeline",),
+        cursor=True,
+    ),
+    "commitTransaction": _row(
+        {"commitTransaction": f.PASS}, writes=False, time=Time.CLIENT, admin=True
+    ),
+    "count": _row(
+        {
+            "collation": f.PASS,
+            "count": f.TARGET,
+            "fields": f.DROPPED,
+            "hint": f.PASS,
+            "limit": f.PASS,
+            "query": f.READ_QUERY,
+            "skip": f.PASS,
+        },
+        writes=False,
+        always=("query",),
+    ),
+    "create": _row(CREATE, writes=True, time=Time.DEFINITION),
+    "createIndexes": _row(CREATE_INDEXES, writes=True, time=Time.DEFINITION, required=("indexes",)),
+    "delete": _row(
+        {**_WRITE, "delete": f.WRITE_TARGET, "deletes": DELETES, "let": f.EXPRESSION},
+        writes=True,
+        required=("deletes",),
+    ),
+    "distinct": _row(
+        {
+            "collation": f.PASS,
+            "distinct": f.TARGET,
+            "hint": f.PASS,
+            "key": f.PASS,
+            "query": f.READ_QUERY,
+        },
+        writes=False,
+        always=("query",),
+        required=("key",),
+    ),
+    "drop": _row(
+        {"drop": f.WRITE_TARGET, "encryptedFields": f.UNSUPPORTED},
+        writes=True,
+        time=Time.DEFINITION,
+    ),
+    "dropDatabase": _row(
+        {"dropDatabase": f.PASS}, writes=True, time=Time.IGNORED, plan="dropDatabase"
+    ),
+    "dropIndexes": _row(
+        {"dropIndexes": f.WRITE_TARGET, "index": f.PASS}, writes=True, time=Time.DEFINITION
+    ),
+    "explain": _row({"explain": f.PASS, "verbosity": f.PASS}, writes=False),
+    "find": _row(
+        {
+            "allowDiskUse": f.DISK_USE,
+            "allowPartialResults": f.PASS,
+            "awaitData": f.PASS,
+            "batchSize": f.BATCH,
+            "collation": f.PASS,
+            "filter": f.READ_FILTER,
+            "find": f.TARGET,
+            "hint": f.PASS,
+            "let": f.EXPRESSION,
+            "limit": f.LIMIT,
+            "max": f.PASS,
+            "min": f.PASS,
+            "noCursorTimeout": f.DROPPED,
+            "oplogReplay": f.DROPPED,
+            "projection": f.PROJECTION,
+            "returnKey": f.PASS,
+            "showRecordId": f.PASS,
+            "singleBatch": f.PASS,
+            "skip": f.PASS,
+            "sort": f.PASS,
+            "tailable": f.PASS,
+        },
+        writes=False,
+        always=("filter", "projection", "limit"),
+        cursor=True,
+    ),
+    "findAndModify": _row(
+        {
+            "arrayFilters": f.ARRAY_FILTERS,
+            "bypassDocumentValidation": f.PASS,
+            "collation": f.PASS,
+            "fields": f.PROJECTION,
+            "findAndModify": f.WRITE_TARGET,
+            "hint": f.PASS,
+            "let": f.EXPRESSION,
+            "new": f.PASS,
+            "query": f.WRITE_FILTER,
+            "remove": f.PASS,
+            "sort": f.PASS,
+            "update": f.UPDATE,
+            "upsert": f.PASS,
+        },
+        writes=True,
+        always=("query", "fields"),
+    ),
+    "getMore": _row(
+        {"batchSize": f.MORE, "collection": f.PASS, "getMore": f.PASS},
+        writes=False,
+        time=Time.REFUSED,
+        always=("batchSize",),
+        required=("collection",),
+        cursor=True,
+    ),
+    "insert": _row(
+        {**_WRITE, "documents": DOCUMENTS, "insert": f.WRITE_TARGET},
+        writes=True,
+        required=("documents",),
+    ),
+    "killCursors": _row(
+        {"cursors": f.PASS, "killCursors": f.PASS},
+        writes=False,
+        time=Time.IGNORED,
+        required=("cursors",),
+    ),
+    "listCollections": _row(
+        {
+            "authorizedCollections": f.PASS,
+            "cursor": f.CURSOR,
+            "filter": f.PASS,
+            "listCollections": f.PASS,
+            "nameOnly": f.PASS,
+        },
+        writes=False,
+        time=Time.IGNORED,
+        plan="listCollections",
+    ),
+    "listDatabases": _row(
+        {
+            "authorizedDatabases": f.PASS,
+            "filter": f.PASS,
+            "listDatabases": f.PASS,
+            "nameOnly": f.PASS,
+        },
+        writes=False,
+        time=Time.IGNORED,
+        admin=True,
+        plan="listDatabases",
+    ),
+    "listIndexes": _row({"cursor": f.CURSOR, "listIndexes": f.TARGET}, writes=False, cursor=True),
+    "update": _row(
+        {**_WRITE, "let": f.EXPRESSION, "update": f.WRITE_TARGET, "updates": UPDATES},
+        writes=True,
+        required=("updates",),
+    ),
+}
+
+ALIASES: Final[Mapping[str, str]] = {
+    "deleteIndexes": "dropIndexes",
+    "findandmodify": "findAndModify",
+}
+EXPLAINED: Final = frozenset(
+    {"aggregate", "count", "delete", "distinct", "find", "findAndModify", "update"}
+)
+
+
+def command_name(command: Mapping[str, Any]) -> str:
+    """The command's own name: its first key, aliases resolved. "" for an empty command."""
+    first = next(iter(command), "")
+    return ALIASES.get(first, first)
+
+
+def row_of(name: str, db: str, value: Any = "") -> CommandRow:
+    """The row of a command.
+
+    Raises:
+        UnauthorizedError: denied, or run against the wrong database.
+        CommandNotFoundError: no such command.
+    """
+    row = COMMANDS.get(name)
+    if row is None:
+        if is_denied(name):
+            raise UnauthorizedError(not_authorized(db, _spelled(name, value, db)))
+        msg = f"no such command: '{name}'"
+        raise CommandNotFoundError(msg)
+    if row.admin and db != ADMIN:
+        msg = f"{name} may only be run against the admin database."
+        raise UnauthorizedError(msg)
+    return row
+
+
+def _spelled(name: str, value: Any, db: str) -> str:
+    return f'{name}: {render(value)}, $db: "{db}"'
+
+
+def rewrite(command: Mapping[str, Any], scope: Scope) -> Physical:
+    """A logical command as the cluster may see it. Pure; the input is left alone.
+
+    The command is what the app means, `$db` included; its values are views of BSON bytes
+    (rawbson), so what no rule changes keeps its bytes. A command whose `plan` is named takes
+    several exchanges; what is returned then are its checked fields, in logical form.
+
+    Raises:
+        RefusedError: some rule says no; nothing of the command may be sent.
+    """
+    name = command_name(command)
+    db = command.get("$db")
+    db = db if isinstance(db, str) else ""
+    value = command[next(iter(command))] if command else None
+    row = row_of(name, db, value)
+    where = Where(name, db, command, notes=Notes())
+    if row.writes:
+        may_write(scope, where, render(value))
+    if not row.admin:
+        check_database(where.db, scope, _spelled(name, value, where.db))
+    if name == "explain":
+        return _explain(command, row, scope, where)
+    fields = _fields(command, row, scope, where)
+    fields["$db"] = ADMIN if row.admin else scope.database
+    return _physical(fields, row, where)
+
+
+def _physical(fields: dict[str, Any], row: CommandRow, where: Where) -> Physical:
+    notes = where.notes
+    return Physical(
+        command=fields,
+        names=notes.names,
+        refused=tuple(notes.refused),
+        kept=None if notes.kept is None else tuple(notes.kept),
+        caps=tuple(notes.caps),
+        plan=row.plan or notes.plan,
+    )
+
+
+def _fields(
+    command: Mapping[str, Any], row: CommandRow, scope: Scope, where: Where
+) -> dict[str, Any]:
+    for name in row.required:
+        if name not in command:
+            msg = f"BSON field '{where.command}.{name}' is missing but a required field"
+            raise MissingFieldError(msg, name)
+    result: dict[str, Any] = {}
+    for given, value in command.items():
+        name = ALIASES.get(given, given) if not result else given
+        if name == "maxTimeMS":
+            continue
+        rule = row.fields.get(name) or GENERIC.get(name)
+        if rule is None:
+            msg = f"BSON field '{where.command}.{name}' is an unknown field."
+            raise UnknownFieldError(msg, name)
+        _set(result, name, rule.decoded(value, scope, where.at(name)))
+    for name in row.always:
+        if name not in command:
+            _set(result, name, row.fields[name].decoded(None, scope, where.at(name)))
+    _finish(command, row, result, scope, where)
+    return result
+
+
+def _set(result: dict[str, Any], name: str, value: Any) -> None:
+    if value is not DROP:
+        result[name] = value
+
+
+def _finish(
+    command: Mapping[str, Any], row: CommandRow, result: dict[str, Any], scope: Scope, where: Where
+) -> None:
+    """What depends on more than one field."""
+    time = max_time(command.get("maxTimeMS"), row.time, scope, where.at("maxTimeMS"))
+    if time is not None:
+        result["maxTimeMS"] = time
+    if where.command == "aggregate" and "cursor" not in result and "explain" not in command:
+        msg = "The 'cursor' option is required, except for aggregate with the explain argument"
+        raise FailedToParseError(msg, "cursor")
+
+
+def _explain(command: Mapping[str, Any], row: CommandRow, scope: Scope, where: Where) -> Physical:
+    """The inner command is rewritten as if it were run; the time limit is the outer one's."""
+    inner = command["explain"]
+    if not isinstance(inner, Document):
+        raise f.wrong_type(inner, where.at("explain"), "object")
+    name = command_name(inner)
+    if name not in EXPLAINED:
+        if is_denied(name):
+            raise UnauthorizedError(not_authorized(where.db, f"explain: {name}"), "explain")
+        msg = f"Cannot explain cmd: {name}"
+        raise IllegalOperationError(msg, "explain")
+    if inner.get("$db", where.db) != where.db:
+        msg = "Mismatched $db in explain command."
+        raise InvalidNamespaceError(msg, "explain.$db")
+    here = Where(name, where.db, inner, ("explain",), where.notes)
+    inner_row = COMMANDS[name]
+    if inner_row.writes:
+        may_write(scope, here, render(inner[next(iter(inner))]))
+    rewritten = _inner_fields(inner, inner_row, scope, here)
+    fields = _fields(command, row, scope, where)
+    where.notes.plan = ""
+    fields["explain"] = rewritten
+    fields["$db"] = scope.database
+    return _physical(fields, row, where)
+
+
+def _inner_fields(inner: Document, row: CommandRow, scope: Scope, where: Where) -> dict[str, Any]:
+    bare = {name: value for name, value in inner.items() if name != "$db"}
+    if where.command == "aggregate":
+        bare.setdefault("cursor", Document(b"\5\0\0\0\0"))
+    fields = _fields(bare, row, scope, where)
+    fields.pop("maxTimeMS", None)
+    return fields

@@ -1,0 +1,143 @@
+"""Definitions of collections and indexes: options that we know, and the tag kept out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from mdb_engine.exceptions import CannotCreateIndexError, InvalidOptionsError
+from mdb_engine.rawbson import Document
+from mdb_engine.scope.clauses import schemas_spared
+from mdb_engine.scope.fields import (
+    DROP,
+    DROPPED,
+    PASS,
+    UNSUPPORTED,
+    WRITE_TARGET,
+    subfields,
+    wrong_type,
+)
+from mdb_engine.scope.model import TAG_FIELD, Rule, Scope, Where
+from mdb_engine.scope.walk import check_filter
+
+
+def _reserved(where: Where) -> str:
+    return f"{TAG_FIELD} is reserved: {where.path[-1]}"
+
+
+def _time_series(value: Any, _scope: Scope, where: Where) -> Any:
+    if isinstance(value, Document):
+        for name in ("metaField", "timeField"):
+            if value.get(name) == TAG_FIELD:
+                raise InvalidOptionsError(_reserved(where.at(name)), str(where.at(name)))
+    return value
+
+
+def _pre_images(value: Any, scope: Scope, where: Where) -> Any:
+    enabled = isinstance(value, Document) and value.get("enabled") is True
+    if enabled and not scope.limits.pre_images:
+        msg = "changeStreamPreAndPostImages is not supported"
+        raise InvalidOptionsError(msg, str(where))
+    return value
+
+
+def _id_index(value: Any, _scope: Scope, _where: Where) -> Any:
+    if not isinstance(value, Document):
+        return value
+    return {name: item for name, item in value.items() if name != "ns"}
+
+
+CREATE: Final[Mapping[str, Rule]] = {
+    "autoIndexId": DROPPED,
+    "capped": PASS,
+    "changeStreamPreAndPostImages": Rule(_pre_images),
+    "clusteredIndex": PASS,
+    "collation": PASS,
+    "create": WRITE_TARGET,
+    "encryptedFields": UNSUPPORTED,
+    "expireAfterSeconds": PASS,
+    "flags": DROPPED,
+    "idIndex": Rule(_id_index),
+    "indexOptionDefaults": UNSUPPORTED,
+    "max": PASS,
+    "pipeline": UNSUPPORTED,
+    "recordIdsReplicated": UNSUPPORTED,
+    "size": PASS,
+    "storageEngine": UNSUPPORTED,
+    "temp": UNSUPPORTED,
+    "timeseries": Rule(_time_series),
+    "validationAction": PASS,
+    "validationLevel": PASS,
+    "validator": UNSUPPORTED,
+    "viewOn": UNSUPPORTED,
+}
+
+
+def _key(value: Any, _scope: Scope, where: Where) -> Any:
+    if isinstance(value, Document) and value.get(TAG_FIELD) == "text":
+        raise CannotCreateIndexError(_reserved(where), str(where))
+    return value
+
+
+def _language(value: Any, _scope: Scope, where: Where) -> Any:
+    if value == TAG_FIELD:
+        raise CannotCreateIndexError(_reserved(where), str(where))
+    return value
+
+
+def _partial_filter(value: Any, scope: Scope, where: Where) -> Any:
+    check_filter(value, scope, where)
+    return schemas_spared(value, scope, where)
+
+
+_INDEX: Final[Mapping[str, Rule]] = {
+    "2dsphereIndexVersion": PASS,
+    "background": PASS,
+    "bits": PASS,
+    "collation": PASS,
+    "default_language": PASS,
+    "expireAfterSeconds": PASS,
+    "hidden": PASS,
+    "key": Rule(_key),
+    "language_override": Rule(_language),
+    "max": PASS,
+    "min": PASS,
+    "name": PASS,
+    "ns": DROPPED,
+    "partialFilterExpression": Rule(_partial_filter),
+    "prepareUnique": PASS,
+    "sparse": PASS,
+    "storageEngine": UNSUPPORTED,
+    "textIndexVersion": PASS,
+    "unique": PASS,
+    "v": PASS,
+    "weights": PASS,
+    "wildcardProjection": PASS,
+}
+
+
+def _indexes(value: Any, scope: Scope, where: Where) -> Any:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise wrong_type(value, where, "array")
+    return [_index(item, scope, where.at(i)) for i, item in enumerate(value)]
+
+
+def _index(value: Any, scope: Scope, where: Where) -> dict[str, Any]:
+    spec = subfields(value, frozenset(_INDEX), where)
+    result = {n: _INDEX[n].decoded(v, scope, where.at(n)) for n, v in spec.items()}
+    return {name: item for name, item in result.items() if item is not DROP}
+
+
+def _commit_quorum(value: Any, _scope: Scope, where: Where) -> Any:
+    if value != "majority":
+        msg = "commitQuorum is not supported"
+        raise InvalidOptionsError(msg, str(where))
+    return value
+
+
+CREATE_INDEXES: Final[Mapping[str, Rule]] = {
+    "commitQuorum": Rule(_commit_quorum),
+    "createIndexes": WRITE_TARGET,
+    "ignoreUnknownIndexOptions": PASS,
+    "indexes": Rule(_indexes),
+}

@@ -1,0 +1,261 @@
+"""PLANS: commands that take several exchanges, as generators of physical commands.
+
+A plan yields commands for the cluster, is sent each raw reply, and returns the logical reply. It
+knows no socket: tests feed it replies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import Any, Final
+
+from mdb_engine.rawbson import Document, Raw, encode
+from mdb_engine.scope.caps import number
+from mdb_engine.scope.joins import EMPTY_DOCUMENT
+from mdb_engine.scope.model import Scope, Where
+from mdb_engine.scope.names import prefix, unphysical
+from mdb_engine.scope.replies import Asked
+from mdb_engine.scope.walk import check_filter
+
+Plan = Generator[Mapping[str, Any], bytes, bytes]
+"""Yields physical commands, is sent replies, returns the logical reply (BSON both)."""
+
+Part = Generator[Mapping[str, Any], bytes, Any]
+_NOT_FOUND: Final = 26
+_LARGE_BATCH: Final = 100_000
+
+
+class FailedError(Exception):
+    """The cluster said no to a step; carries its reply."""
+
+    def __init__(self, reply: bytes) -> None:
+        self.reply = reply
+        super().__init__("a step of the plan failed")
+
+
+def run_plan(asked: Asked, token: str) -> Plan:
+    """The plan of a command. `token` is random text for names that nobody may guess.
+
+    A step's error is the command's: its names are translated, the rest of the plan is not run.
+    """
+    try:
+        reply = yield from PLANS[asked.physical.plan](asked, token)
+    except FailedError as error:
+        reply = _translated(error.reply, asked)
+    return encode(reply)
+
+
+def _translated(reply: bytes, asked: Asked) -> dict[str, Any]:
+    words = asked.words
+    kept = ("ok", "code", "codeName", "errorLabels")
+    fields = {name: value for name, value in Document(reply).items() if name in kept}
+    return {**fields, "errmsg": words.text(str(Document(reply).get("errmsg", "")))}
+
+
+def _step(command: Mapping[str, Any]) -> Part:
+    """One exchange whose failure ends the plan."""
+    raw = yield command
+    reply = Document(raw)
+    if not reply.get("ok"):
+        raise FailedError(raw)
+    return reply
+
+
+def _drained(command: Mapping[str, Any], collection: str) -> Part:
+    """All documents of a cursor."""
+    reply = yield from _step(command)
+    cursor = reply["cursor"]
+    items = list(cursor["firstBatch"])
+    while cursor["id"]:
+        more = {"getMore": cursor["id"], "collection": collection, "$db": command["$db"]}
+        reply = yield from _step(more)
+        cursor = reply["cursor"]
+        items += cursor["nextBatch"]
+    return items
+
+
+def _physical_collections(scope: Scope, pattern: str, *, name_only: bool) -> Part:
+    command = {
+        "listCollections": 1,
+        "nameOnly": name_only,
+        "filter": {"name": {"$regex": pattern}},
+        "maxTimeMS": scope.limits.default_time_ms,
+        "$db": scope.database,
+    }
+    items = yield from _drained(command, "$cmd.listCollections")
+    return [item for item in items if unphysical(item["name"], scope) is not None]
+
+
+def _pattern(scope: Scope, db: str) -> str:
+    """Physical names of one logical database."""
+    start = prefix(scope, db).replace(".", "\\.")
+    return f"^{start}(?!@)" if db in scope.home else f"^{start}"
+
+
+def _own(items: Iterable[Document], scope: Scope, db: str) -> Iterable[tuple[str, Document]]:
+    for item in items:
+        logical = unphysical(item["name"], scope)
+        home = db in scope.home
+        if logical and logical[1] != item["name"] and (home or logical[0] == db):
+            yield logical[1], item
+
+
+def _filtered(items: list[Any], asked: Asked) -> Part:
+    """The client's filter, on logical documents; the server itself evaluates it."""
+    condition = asked.command.get("filter")
+    if condition is None or (isinstance(condition, Document) and not condition):
+        return items
+    check_filter(condition, asked.scope, Where(asked.name, asked.db, path=("filter",)))
+    if list(condition) == ["name"] and isinstance(condition["name"], str):
+        return [item for item in items if item["name"] == condition["name"]]
+    command = {
+        "aggregate": 1,
+        "pipeline": [{"$documents": {"$literal": items}}, {"$match": condition}],
+        "cursor": {"batchSize": _LARGE_BATCH},
+        "maxTimeMS": asked.scope.limits.default_time_ms,
+        "$db": asked.scope.database,
+    }
+    return (yield from _drained(command, "$cmd.aggregate")) if items else []
+
+
+def _shown(name: str, item: Document) -> dict[str, Any]:
+    fields = {**item, "name": name}
+    options = fields.get("options")
+    if isinstance(options, Document) and "viewOn" in options:
+        # Views that nobody made through us: their stored names are not the app's words.
+        fields["options"] = {k: v for k, v in options.items() if k not in ("pipeline", "viewOn")}
+    return fields
+
+
+def _list_collections(asked: Asked, _token: str) -> Part:
+    scope, db = asked.scope, asked.db
+    name_only = asked.command.get("nameOnly") is True
+    items = yield from _physical_collections(scope, _pattern(scope, db), name_only=name_only)
+    shown = [_shown(name, item) for name, item in _own(items, scope, db)]
+    found = yield from _filtered(shown, asked)
+    cursor = {"id": Raw(0x12, bytes(8)), "ns": f"{db}.$cmd.listCollections", "firstBatch": found}
+    return {"cursor": cursor, "ok": 1.0}
+
+
+def _size(physical: str, scope: Scope) -> Part:
+    command = {
+        "collStats": physical,
+        "maxTimeMS": scope.limits.default_time_ms,
+        "$db": scope.database,
+    }
+    reply = Document((yield command))
+    sizes = (number(reply.get(name)) or 0 for name in ("storageSize", "totalIndexSize"))
+    return sum(sizes)
+
+
+def _list_databases(asked: Asked, _token: str) -> Part:
+    scope, command = asked.scope, asked.command
+    items = yield from _physical_collections(scope, f"^{scope.slug}_", name_only=True)
+    by_database: dict[str, list[str]] = {scope.home[0]: []}
+    for item in items:
+        logical = unphysical(item["name"], scope)
+        if logical is not None and logical[1] != item["name"]:
+            by_database.setdefault(logical[0], []).append(item["name"])
+    entries = []
+    for db, names in by_database.items():
+        entry: dict[str, Any] = {"name": db}
+        if command.get("nameOnly") is not True:
+            size = 0
+            for name in names:
+                size += yield from _size(name, scope)
+            entry |= {"sizeOnDisk": size, "empty": not names}
+        entries.append(entry)
+    found = yield from _filtered(entries, asked)
+    reply: dict[str, Any] = {"databases": found}
+    if command.get("nameOnly") is not True:
+        total = sum(number(entry["sizeOnDisk"]) or 0 for entry in found)
+        reply |= {"totalSize": total, "totalSizeMb": int(total) // 2**20}
+    return {**reply, "ok": 1.0}
+
+
+def _drop_database(asked: Asked, _token: str) -> Part:
+    scope, db = asked.scope, asked.db
+    items = yield from _physical_collections(scope, _pattern(scope, db), name_only=True)
+    own = [item for _, item in _own(items, scope, db)]
+    own.sort(key=lambda item: item.get("type") != "view")
+    for item in own:
+        command: dict[str, Any] = {"drop": item["name"]}
+        if "writeConcern" in asked.physical.command:
+            command["writeConcern"] = asked.physical.command["writeConcern"]
+        command |= {"maxTimeMS": scope.limits.definition_time_ms, "$db": scope.database}
+        raw = yield command
+        reply = Document(raw)
+        if not reply.get("ok") and reply.get("code") != _NOT_FOUND:
+            raise FailedError(raw)
+    return {"dropped": db, "ok": 1.0} if own else {"ok": 1.0}
+
+
+_COPIED: Final = frozenset({"capped", "clusteredIndex", "collation", "max", "size"})
+
+
+def _out(asked: Asked, token: str) -> Part:
+    """`$out` by way of a temporary collection.
+
+    The server's own final step locks the whole database: with one open transaction of any app
+    every write of every app waits behind it (6.0.5). A rename does not.
+    """
+    scope, physical = asked.scope, asked.physical.command
+    stages = list(physical["pipeline"])
+    target = stages[-1]["$out"]["coll"]
+    temporary = f"{scope.slug}_@@out.{token}"
+    options, indexes = yield from _target_definition(target, scope)
+    limit = {"maxTimeMS": scope.limits.definition_time_ms, "$db": scope.database}
+    yield from _step({"create": temporary, **options, **limit})
+    try:
+        if indexes:
+            yield from _step({"createIndexes": temporary, "indexes": indexes, **limit})
+        merge = {
+            "into": temporary, "on": "_id", "whenMatched": "fail", "whenNotMatched": "insert",
+        }  # fmt: skip
+        reply = yield from _step({**physical, "pipeline": [*stages[:-1], {"$merge": merge}]})
+        rename = {
+            "renameCollection": f"{scope.database}.{temporary}",
+            "to": f"{scope.database}.{target}",
+            "dropTarget": True,
+        }
+        yield from _step({**rename, **limit, "$db": "admin"})
+    except FailedError as error:
+        yield {"drop": temporary, **limit}
+        text = str(Document(error.reply).get("errmsg", ""))
+        text = text.replace("$merge", "$out").replace(temporary, target)
+        raise FailedError(encode({**Document(error.reply), "errmsg": text})) from None
+    return {**reply, "cursor": {**reply["cursor"], "ns": asked.namespace}}
+
+
+def _target_definition(target: str, scope: Scope) -> Part:
+    """Options and indexes that the new collection inherits, as with the server's own `$out`."""
+    items = yield from _drained(
+        {
+            "listCollections": 1,
+            "filter": {"name": target},
+            "maxTimeMS": scope.limits.default_time_ms,
+            "$db": scope.database,
+        },
+        "$cmd.listCollections",
+    )
+    if not items:
+        return {}, []
+    if items[0].get("type") == "view":
+        raise FailedError(encode(_is_view(scope)))
+    given = items[0].get("options", EMPTY_DOCUMENT)
+    options = {name: value for name, value in given.items() if name in _COPIED}
+    indexes = yield from _drained({"listIndexes": target, "$db": scope.database}, target)
+    return options, [dict(item) for item in indexes if list(item["key"]) != ["_id"]]
+
+
+def _is_view(_scope: Scope) -> dict[str, Any]:
+    text = "the target of $out is a view, not a collection"
+    return {"ok": 0.0, "errmsg": text, "code": 166, "codeName": "CommandNotSupportedOnView"}
+
+
+PLANS: Final[Mapping[str, Callable[[Asked, str], Part]]] = {
+    "$out": _out,
+    "dropDatabase": _drop_database,
+    "listCollections": _list_collections,
+    "listDatabases": _list_databases,
+}

@@ -1,0 +1,185 @@
+"""REPLIES: how an answer of the cluster becomes the app's own words again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mdb_engine.rawbson import (
+    Array,
+    Document,
+    encode,
+    find,
+    replace,
+    walk,
+    without,
+)
+from mdb_engine.scope.commands import command_name
+from mdb_engine.scope.model import TAG_FIELD, Physical, Scope, StatementError
+from mdb_engine.scope.texts import Words
+
+ERROR_FIELDS: Final = frozenset({b"errmsg", b"errInfo", b"writeConcernError", b"writeErrors"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked: the logical command, what became of it, and for whom."""
+
+    command: Mapping[str, Any]
+    physical: Physical
+    scope: Scope
+
+    @property
+    def name(self) -> str:
+        """The command's name, aliases resolved."""
+        return command_name(self.command)
+
+    @property
+    def db(self) -> str:
+        """The logical database."""
+        return str(self.command["$db"])
+
+    @property
+    def words(self) -> Words:
+        """The translator for this reply."""
+        return Words(self.scope, self.db, self.physical.names)
+
+    @property
+    def namespace(self) -> str:
+        """The logical namespace that the reply names."""
+        first = "collection" if self.name == "getMore" else next(iter(self.command))
+        value = self.command[first]
+        return f"{self.db}.{value if isinstance(value, str) else f'$cmd.{self.name}'}"
+
+
+def answer(reply: bytes, asked: Asked) -> bytes:
+    """The reply for the client; bytes that need no change are not touched.
+
+    >>> from mdb_engine.rawbson import encode, Document
+    >>> scope = Scope("shop", "mdb", ("shop",))
+    >>> ping = Asked({"ping": 1, "$db": "shop"}, Physical({}), scope)
+    >>> Document(answer(encode({"ok": 1.0}), ping))["ok"]
+    1.0
+    """
+    if any(item.name in ERROR_FIELDS for item in walk(reply)):
+        reply = _errors(reply, asked)
+    rule = REPLIES.get(asked.name)
+    return reply if rule is None else rule(reply, asked)
+
+
+def _errors(reply: bytes, asked: Asked) -> bytes:
+    words = asked.words
+    for name in ERROR_FIELDS:
+        value = find(reply, name.decode())
+        if value is not None:
+            reply = replace(reply, name.decode(), words.texts(value))
+    return reply
+
+
+def _cursor(reply: bytes, asked: Asked) -> bytes:
+    cursor = find(reply, "cursor")
+    if not isinstance(cursor, Document):
+        return reply
+    return replace(reply, "cursor", Document(replace(cursor.data, "ns", asked.namespace)))
+
+
+def _aggregate(reply: bytes, asked: Asked) -> bytes:
+    return explained(reply, asked) if "explain" in asked.command else _cursor(reply, asked)
+
+
+def _distinct(reply: bytes, asked: Asked) -> bytes:
+    values = find(reply, "values")
+    most = asked.scope.limits.max_results
+    if not isinstance(values, Array) or len(values) <= most:
+        return reply
+    return replace(reply, "values", list(values)[:most])
+
+
+def _drop(reply: bytes, asked: Asked) -> bytes:
+    return replace(reply, "ns", asked.namespace)
+
+
+def _find_and_modify(reply: bytes, asked: Asked) -> bytes:
+    """A retried one comes from a stored image, to which no projection was applied (6.0.5)."""
+    if not asked.scope.hidden or find(reply, "retriedStmtId") is None:
+        return reply
+    value = find(reply, "value")
+    if not isinstance(value, Document):
+        return reply
+    return replace(reply, "value", Document(without(value.data, TAG_FIELD)))
+
+
+def _batch(reply: bytes, asked: Asked) -> bytes:
+    """Statements that we took out come back under their own index, as if the server had."""
+    physical = asked.physical
+    if not physical.refused or not find(reply, "ok"):
+        return reply
+    fields = dict(Document(reply))
+    kept = physical.kept or ()
+    theirs = [_numbered(item, kept) for item in fields.get("writeErrors", ())]
+    if asked.command.get("ordered") is not False and theirs:
+        # The server stopped before it came to ours.
+        return encode({**fields, "writeErrors": theirs})
+    if "upserted" in fields:
+        fields["upserted"] = [_numbered(item, kept) for item in fields["upserted"]]
+    both = [*theirs, *map(write_error, physical.refused)]
+    fields["writeErrors"] = sorted(both, key=lambda item: int(item["index"]))
+    return encode(fields)
+
+
+def _numbered(item: Mapping[str, Any], kept: tuple[int, ...]) -> dict[str, Any]:
+    return {**item, "index": kept[item["index"]]}
+
+
+def write_error(error: StatementError) -> dict[str, Any]:
+    """A refused statement in the form of the server's own write errors."""
+    return {"index": error.index, "code": error.code, "errmsg": error.message}
+
+
+def refused_whole(asked: Asked) -> bytes:
+    """The reply to a batch of which nothing is left to send."""
+    fields: dict[str, Any] = {"n": 0, "ok": 1.0}
+    if asked.name == "update":
+        fields = {"n": 0, "nModified": 0, "ok": 1.0}
+    return encode({**fields, "writeErrors": [write_error(e) for e in asked.physical.refused]})
+
+
+_EXPLAINED_PARTS: Final = frozenset({"executionStats", "queryPlanner", "shards", "stages"})
+
+
+def explained(reply: bytes, asked: Asked) -> bytes:
+    """An explanation in which only the app's own names stand."""
+    document = Document(reply)
+    if not document.get("ok"):
+        return reply
+    words = asked.words
+    inner = asked.command.get("explain")
+    shown = inner if isinstance(inner, Document) else asked.command
+    host, _, port = asked.scope.address.rpartition(":")
+    fields: dict[str, Any] = {}
+    for name, value in document.items():
+        if name in _EXPLAINED_PARTS:
+            fields[name] = words.values(value)
+        elif name == "command":
+            fields[name] = {k: v for k, v in shown.items() if k not in ("lsid", "$clusterTime")}
+        elif name == "serverInfo" and isinstance(value, Document):
+            fields[name] = {**value, "host": host, "port": int(port)}
+        else:
+            fields[name] = value
+    return encode(fields)
+
+
+REPLIES: Final[Mapping[str, Callable[[bytes, Asked], bytes]]] = {
+    "aggregate": _aggregate,
+    "delete": _batch,
+    "distinct": _distinct,
+    "drop": _drop,
+    "explain": explained,
+    "find": _cursor,
+    "findAndModify": _find_and_modify,
+    "getMore": _cursor,
+    "insert": _batch,
+    "listIndexes": _cursor,
+    "update": _batch,
+}

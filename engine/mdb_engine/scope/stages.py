@@ -1,0 +1,287 @@
+"""STAGES: one row per aggregation stage. A stage without a row does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from mdb_engine.exceptions import (
+    FacetStageError,
+    FirstStageError,
+    GeoNearPositionError,
+    InvalidNamespaceError,
+    LookupStageError,
+    QueryValidationError,
+    RefusedError,
+    StagePositionError,
+    TypeMismatchError,
+    UnauthorizedError,
+    UnionStageError,
+    UnknownStageError,
+)
+from mdb_engine.rawbson import Array, Document
+from mdb_engine.scope import joins, writers
+from mdb_engine.scope.clauses import blind, guarded, read_filter
+from mdb_engine.scope.joins import EMPTY_DOCUMENT, Place, Stages, members
+from mdb_engine.scope.model import TAG_FIELD, Scope, Where
+from mdb_engine.scope.names import not_authorized
+from mdb_engine.scope.visibility import UNSET, Sight, uses_tag
+from mdb_engine.scope.walk import check_expression, check_filter
+
+StageFunction = Callable[[Any, Scope, Where, Place], Stages]
+
+
+@dataclass(frozen=True, slots=True)
+class StageRule:
+    """What happens to one stage.
+
+    Attributes:
+        rewrite: the operand becomes physical stages.
+        sight: what the stage means for the tag (visibility.py).
+        head: how the stage is rewritten in first place, where it brings its own guard; None: the
+            tenant's `$match` goes in front of it.
+        first: the error when it stands elsewhere than first; None: it may stand anywhere.
+        writes: it must be the last. inside: stages whose pipelines may hold it.
+    """
+
+    rewrite: StageFunction
+    sight: Sight = Sight.PASSES
+    head: StageFunction | None = None
+    first: type[RefusedError] | None = None
+    writes: bool = False
+    inside: frozenset[str] = frozenset({"", "$facet", "$lookup", "$unionWith"})
+
+
+def _plain(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
+    check_expression(value, scope, where)
+    return [{where.path[-1]: value}]
+
+
+def _match(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
+    check_filter(value, scope, where)
+    return [{"$match": value}]
+
+
+def _match_head(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
+    """Merged into one: only the first `$match` may hold `$text`."""
+    check_filter(value, scope, where)
+    if not scope.hidden or not uses_tag("$match", value):
+        return [{"$match": guarded(scope, where, value, write=False)}]
+    if b"$text" in value.data:
+        value = blind(value, scope, where)
+        return [{"$match": guarded(scope, where, value, write=False)}]
+    return [{"$match": guarded(scope, where, None, write=False)}, UNSET, {"$match": value}]
+
+
+def _sample_head(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
+    """The guard behind it: in front it would turn the random cursor into a full scan."""
+    guard = {"$match": guarded(scope, where, None, write=False)}
+    return [*_plain(value, scope, where, place), guard]
+
+
+def _geo_near(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
+    """`$geoNear` must be first, so it carries the tenant's condition in its own query."""
+    if not isinstance(value, Document):
+        msg = "$geoNear must take a nested object as its specification"
+        raise TypeMismatchError(msg, str(where))
+    condition = value.get("query", EMPTY_DOCUMENT)
+    for name, item in value.items():
+        if name != "query":
+            check_expression(item, scope, where.at(name))
+    return [{"$geoNear": {**value, "query": read_filter(condition, scope, where.at("query"))}}]
+
+
+_COLL_STATS: Final = frozenset({"count", "latencyStats", "queryExecStats", "storageStats"})
+_STORAGE_DETAILS: Final = [
+    f"storageStats.{n}" for n in ("indexBuilds", "indexDetails", "wiredTiger")
+]
+
+
+def _coll_stats(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
+    members(value, _COLL_STATS, where)
+    check_expression(value, scope, where)
+    shown = {"ns": {"$literal": place.namespace}, "host": {"$literal": scope.address}}
+    return [{"$collStats": value}, {"$set": shown}, {"$unset": _STORAGE_DETAILS}]
+
+
+def _index_stats(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
+    shown = {"$set": {"host": {"$literal": scope.address}}}
+    return [*_plain(value, scope, where, place), shown, {"$unset": "shard"}]
+
+
+def _documents(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
+    if place.guarded:
+        msg = "$documents can only be run with {aggregate: 1}"
+        raise InvalidNamespaceError(msg, str(where))
+    return _plain(value, scope, where, place)
+
+
+_PASSING: Final = StageRule(_plain)
+_DROPPING: Final = StageRule(_plain, Sight.DROPS)
+_TOP: Final = frozenset({""})
+_JOINED: Final = frozenset({"", "$lookup", "$unionWith"})
+
+STAGES: Final[Mapping[str, StageRule]] = {
+    "$addFields": _PASSING,
+    "$bucket": _DROPPING,
+    "$bucketAuto": _DROPPING,
+    "$collStats": StageRule(
+        _coll_stats, Sight.DROPS, head=_coll_stats, first=FirstStageError, inside=_TOP
+    ),
+    "$count": _DROPPING,
+    "$densify": _PASSING,
+    "$documents": StageRule(
+        _documents, Sight.DROPS, head=_documents, first=FirstStageError, inside=_JOINED
+    ),
+    "$facet": StageRule(joins.facet, Sight.SEES, inside=_JOINED),
+    "$fill": _PASSING,
+    "$geoNear": StageRule(_geo_near, head=_geo_near, first=GeoNearPositionError, inside=_JOINED),
+    "$graphLookup": StageRule(joins.graph_lookup),
+    "$group": _DROPPING,
+    "$indexStats": StageRule(
+        _index_stats, Sight.DROPS, head=_index_stats, first=FirstStageError, inside=_TOP
+    ),
+    "$limit": _PASSING,
+    "$lookup": StageRule(joins.lookup),
+    "$match": StageRule(_match, head=_match_head),
+    "$merge": StageRule(writers.merge, Sight.WRITES, writes=True, inside=_TOP),
+    "$out": StageRule(writers.out, Sight.WRITES, writes=True, inside=_TOP),
+    "$project": _PASSING,
+    "$redact": StageRule(_plain, Sight.SEES),
+    "$replaceRoot": _DROPPING,
+    "$replaceWith": _DROPPING,
+    "$sample": StageRule(_plain, head=_sample_head),
+    "$set": _PASSING,
+    "$setWindowFields": _PASSING,
+    "$skip": _PASSING,
+    "$sort": _PASSING,
+    "$sortByCount": _DROPPING,
+    "$unionWith": StageRule(joins.union_with, Sight.SEES),
+    "$unset": _PASSING,
+    "$unwind": _PASSING,
+}
+
+DENIED_STAGES: Final = frozenset({
+    "$backupCursor", "$backupCursorExtend", "$changeStream", "$currentOp",
+    "$listCachedAndActiveUsers", "$listCatalog", "$listClusterCatalog", "$listExtensions",
+    "$listLocalSessions", "$listMqlEntities", "$listSampledQueries", "$listSessions",
+    "$operationMetrics", "$planCacheStats", "$querySettings", "$queryStats",
+    "$shardedDataDistribution",
+})  # fmt: skip
+"""Stages that exist, but not for tenants: they show the whole cluster. Others do not exist."""
+
+_NESTED_ERRORS: Final[Mapping[str, type[RefusedError]]] = {
+    "$facet": FacetStageError,
+    "$lookup": LookupStageError,
+    "$unionWith": UnionStageError,
+}
+_STATISTICS: Final = frozenset({"$collStats", "$indexStats"})
+
+
+def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
+    """The physical stages of a client's pipeline: guarded, nested ones too, and without the tag.
+
+    Raises:
+        TypeMismatchError: not an array of documents. UnknownStageError, UnauthorizedError: by
+        the tables. QueryValidationError: code, or a limit. Otherwise what the stages raise.
+    """
+    stages = _parsed(value, scope, where, place)
+    physical: Stages = []
+    if place.guarded and not (stages and _rule(stages[0][0], where).head):
+        physical.append({"$match": guarded(scope, where, None, write=False)})
+    seeing = scope.hidden and place.inside != "$facet"
+    for index, (name, stage) in enumerate(stages):
+        here = where.at(index, name)
+        rule = _rule(name, here)
+        _check_position(name, rule, here, place, last=index == len(stages) - 1)
+        following = stages[index + 1][1] if index + 1 < len(stages) else None
+        head = rule.head if index == 0 and place.guarded else None
+        if seeing:
+            sight = _sight(name, rule, stage[name], leading=index == 0 and rule.head is not None)
+            if sight is Sight.SEES:
+                physical.append(UNSET)
+            seeing = sight is Sight.PASSES
+        here_place = replace(place, following=following)
+        physical += (head or rule.rewrite)(stage[name], scope, here, here_place)
+        seeing = seeing and UNSET not in physical
+    return _finished(stages, physical, scope, place, seeing=seeing)
+
+
+def _finished(
+    stages: list[tuple[str, Document]],
+    physical: Stages,
+    scope: Scope,
+    place: Place,
+    *,
+    seeing: bool,
+) -> Stages:
+    writes = bool(stages) and STAGES[stages[-1][0]].writes
+    if not place.inside and not writes:
+        physical.append({"$limit": scope.limits.max_results})
+    if seeing:
+        physical.append(UNSET)
+    return physical
+
+
+def _sight(name: str, rule: StageRule, operand: Any, *, leading: bool) -> Sight:
+    """What a stage means for the tag; nothing is ever put in front of a leading one."""
+    if not uses_tag(name, operand):
+        return rule.sight
+    if not leading:
+        return Sight.SEES
+    writes = isinstance(operand, Document) and TAG_FIELD in (
+        operand.get("distanceField"),
+        operand.get("includeLocs"),
+    )
+    return Sight.DROPS if writes else rule.sight
+
+
+def _parsed(value: Any, scope: Scope, where: Where, place: Place) -> list[tuple[str, Document]]:
+    joins.check_nesting(place, scope, where)
+    if not isinstance(value, Array):
+        msg = "'pipeline' option must be specified as an array"
+        raise TypeMismatchError(msg, str(where))
+    where.notes.stages += len(value)
+    if where.notes.stages > scope.limits.max_stages:
+        msg = f"pipeline exceeds the maximum number of stages ({scope.limits.max_stages})"
+        raise QueryValidationError(msg, str(where))
+    return [_named(stage, where.at(index)) for index, stage in enumerate(value)]
+
+
+def _named(stage: Any, where: Where) -> tuple[str, Document]:
+    if not isinstance(stage, Document):
+        msg = "Each element of the 'pipeline' array must be an object"
+        raise TypeMismatchError(msg, str(where))
+    name = stage.first
+    if name is None or len(stage) != 1:
+        msg = "A pipeline stage specification object must contain exactly one field."
+        raise UnknownStageError(msg, str(where))
+    return name, stage
+
+
+def _rule(name: str, where: Where) -> StageRule:
+    rule = STAGES.get(name)
+    if rule is None:
+        if name in DENIED_STAGES:
+            raise UnauthorizedError(not_authorized(where.db, f"aggregate: {name}"), str(where))
+        msg = f"Unrecognized pipeline stage name: '{name}'"
+        raise UnknownStageError(msg, str(where))
+    return rule
+
+
+def _check_position(name: str, rule: StageRule, where: Where, place: Place, *, last: bool) -> None:
+    if place.inside not in rule.inside:
+        if name in _STATISTICS and place.inside != "$facet":
+            raise UnauthorizedError(not_authorized(where.db, f"aggregate: {name}"), str(where))
+        msg = f"{name} is not allowed to be used within a {place.inside} stage"
+        raise _NESTED_ERRORS[place.inside](msg, str(where))
+    if rule.first is not None and where.path[-2] != "0":
+        msg = f"{name} is only valid as the first stage in a pipeline"
+        raise rule.first(msg, str(where))
+    if rule.writes and not last:
+        msg = f"{name} can only be the final stage in the pipeline"
+        raise StagePositionError(msg, str(where))
+
+
+TOP: Final = Place(pipeline)

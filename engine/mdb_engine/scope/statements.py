@@ -1,0 +1,89 @@
+"""Batches of statements: a refused one does not take the others along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from mdb_engine.exceptions import (
+    ImmutableFieldError,
+    NotSingleValueFieldError,
+    RefusedError,
+    ResourceLimitExceeded,
+)
+from mdb_engine.scope import fields
+from mdb_engine.scope.clauses import tag
+from mdb_engine.scope.fields import DROP, subfields, wrong_type
+from mdb_engine.scope.model import Rule, Scope, StatementError, Where
+
+STATEMENT_ERRORS: Final[tuple[type[RefusedError], ...]] = (
+    ImmutableFieldError,
+    NotSingleValueFieldError,
+    ResourceLimitExceeded,
+)
+"""Refusals that the server itself would report for one statement; all others refuse the batch."""
+
+_DELETE: Final[Mapping[str, Rule]] = {
+    "collation": fields.PASS,
+    "hint": fields.PASS,
+    "limit": fields.PASS,
+    "q": fields.WRITE_FILTER,
+}
+_UPDATE: Final[Mapping[str, Rule]] = {
+    "arrayFilters": fields.ARRAY_FILTERS,
+    "c": fields.EXPRESSION,
+    "collation": fields.PASS,
+    "hint": fields.PASS,
+    "multi": fields.PASS,
+    "q": fields.WRITE_FILTER,
+    "sort": fields.PASS,
+    "u": fields.UPDATE,
+    "upsert": fields.PASS,
+}
+
+
+def _batch(
+    values: Any, scope: Scope, where: Where, one: Callable[[Any, Scope, Where], Any]
+) -> list[Any]:
+    """The statements that are left. The same ones for the same batch: retries depend on it."""
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        raise wrong_type(values, where, "array")
+    notes, kept, left = where.notes, [], []
+    for index, value in enumerate(values):
+        try:
+            left.append(one(value, scope, where.at(index)))
+        except STATEMENT_ERRORS as error:
+            notes.refused.append(StatementError(index, error.code, error.reason))
+            if where.owner.get("ordered") is not False:
+                break
+        else:
+            kept.append(index)
+    notes.kept = kept if notes.refused else None
+    return left
+
+
+def _rewritten(rules: Mapping[str, Rule], value: Any, scope: Scope, where: Where) -> dict[str, Any]:
+    statement = subfields(value, frozenset(rules), where)
+    here = where.inside(statement)
+    result = {n: rules[n].decoded(v, scope, here.at(n)) for n, v in statement.items()}
+    return {name: item for name, item in result.items() if item is not DROP}
+
+
+def _documents(values: Any, scope: Scope, where: Where) -> Any:
+    return _batch(values, scope, where, tag)
+
+
+def _updates(values: Any, scope: Scope, where: Where) -> Any:
+    return _batch(values, scope, where, lambda v, s, w: _rewritten(_UPDATE, v, s, w))
+
+
+def _deletes(values: Any, scope: Scope, where: Where) -> Any:
+    return _batch(values, scope, where, lambda v, s, w: _rewritten(_DELETE, v, s, w))
+
+
+DELETES: Final = Rule(_deletes)
+DOCUMENTS: Final = Rule(_documents)
+UPDATES: Final = Rule(_updates)
+
+SEQUENCES: Final = frozenset({"deletes", "documents", "updates"})
+"""Fields that may arrive, and leave, as a document sequence of the message."""

@@ -1,0 +1,160 @@
+"""Updates in their three forms; in each of them the tag stays what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from mdb_engine.exceptions import (
+    FailedToParseError,
+    ImmutableFieldError,
+    QueryValidationError,
+    TypeMismatchError,
+)
+from mdb_engine.rawbson import Array, Document
+from mdb_engine.scope.clauses import forced_tag, tag
+from mdb_engine.scope.model import TAG_FIELD, Scope, Where
+from mdb_engine.scope.veil import UPDATE_ROOTS, names_tag, veil
+from mdb_engine.scope.walk import check_expression, check_filter
+
+Check = Callable[[str, Any, Scope, Where], None]
+
+UPDATE_STAGES: Final = frozenset(
+    {"$addFields", "$project", "$replaceRoot", "$replaceWith", "$set", "$unset"}
+)
+
+
+def _immutable(where: Where) -> ImmutableFieldError:
+    msg = (
+        f"Performing an update on the path '{TAG_FIELD}'"
+        f" would modify the immutable field '{TAG_FIELD}'"
+    )
+    return ImmutableFieldError(msg, str(where))
+
+
+def _untouched(path: str, _value: Any, _scope: Scope, where: Where) -> None:
+    if names_tag(path):
+        raise _immutable(where)
+
+
+def _own_value(path: str, value: Any, scope: Scope, where: Where) -> None:
+    """Drivers write whole documents back: the app's own value is no change."""
+    if names_tag(path) and not (path == TAG_FIELD and value == scope.slug):
+        raise _immutable(where)
+
+
+def _both_ends(path: str, value: Any, _scope: Scope, where: Where) -> None:
+    if names_tag(path) or (isinstance(value, str) and names_tag(value)):
+        raise _immutable(where)
+
+
+def _condition(path: str, value: Any, scope: Scope, where: Where) -> None:
+    """`$pull` holds a filter, or a value to equal."""
+    _untouched(path, value, scope, where)
+    if isinstance(value, Document):
+        check_filter(value, scope, where)
+
+
+UPDATE_OPERATORS: Final[Mapping[str, Check]] = {
+    "$addToSet": _untouched,
+    "$bit": _untouched,
+    "$currentDate": _untouched,
+    "$inc": _untouched,
+    "$max": _untouched,
+    "$min": _untouched,
+    "$mul": _untouched,
+    "$pop": _untouched,
+    "$pull": _condition,
+    "$pullAll": _untouched,
+    "$push": _untouched,
+    "$rename": _both_ends,
+    "$set": _own_value,
+    "$setOnInsert": _own_value,
+    "$unset": _untouched,
+}
+
+
+def update(value: Any, scope: Scope, where: Where) -> Any:
+    """An update document or pipeline after which the document is still the app's own.
+
+    Raises:
+        ImmutableFieldError: it would change the tag. FailedToParseError: unknown operator.
+        QueryValidationError: code or excess. ResourceLimitExceeded: replacement too large.
+    """
+    if isinstance(value, Array):
+        return _pipeline(value, scope, where)
+    if not isinstance(value, Document):
+        msg = "Update argument must be either an object or an array"
+        raise FailedToParseError(msg, str(where))
+    if (value.first or "").startswith("$"):
+        return _operators(value, scope, where)
+    return tag(value, scope, where)
+
+
+def _operators(value: Document, scope: Scope, where: Where) -> Any:
+    for operator, members in value.items():
+        here = where.at(operator)
+        rule = UPDATE_OPERATORS.get(operator)
+        if rule is None:
+            msg = (
+                f"Unknown modifier: {operator}. Expected a valid update modifier or"
+                " pipeline-style update specified as an array"
+            )
+            raise FailedToParseError(msg, str(here))
+        if not isinstance(members, Document):
+            msg = f"Modifiers operate on fields but we found another type for {operator}"
+            raise FailedToParseError(msg, str(here))
+        for path, item in members.items():
+            rule(path, item, scope, here.at(path))
+    return _tagged_on_insert(value, scope) if where.owner.get("upsert") else value
+
+
+def _tagged_on_insert(value: Document, scope: Scope) -> Mapping[str, Any]:
+    on_insert = value.get("$setOnInsert", {})
+    if TAG_FIELD in on_insert or TAG_FIELD in value.get("$set", {}):
+        return value
+    return {**value, "$setOnInsert": {**on_insert, TAG_FIELD: scope.slug}}
+
+
+def _pipeline(value: Array, scope: Scope, where: Where) -> list[Any]:
+    where.notes.stages += len(value)
+    if where.notes.stages > scope.limits.max_stages:
+        msg = f"pipeline exceeds the maximum number of stages ({scope.limits.max_stages})"
+        raise QueryValidationError(msg, str(where))
+    stages = [_stage(stage, scope, where.at(index)) for index, stage in enumerate(value)]
+    return [*stages, forced_tag(scope)]
+
+
+def _stage(stage: Any, scope: Scope, where: Where) -> Any:
+    if not isinstance(stage, Document) or len(stage) != 1 or stage.first not in UPDATE_STAGES:
+        name = stage.first if isinstance(stage, Document) else None
+        msg = f"{name or 'this stage'} is not allowed to be used within an update"
+        raise QueryValidationError(msg, str(where))
+    name = stage.first
+    check_expression(stage[name], scope, where.at(name))
+    return {name: blind_stage(name, stage[name])} if scope.hidden else stage
+
+
+def blind_stage(name: str, value: Any) -> Any:
+    """A stage of an update whose expressions do not see the tag."""
+    return value if name == "$unset" else veil(value, UPDATE_ROOTS)
+
+
+def update_pipeline(value: Any, scope: Scope, where: Where) -> list[Any]:
+    """The stages of `$merge.whenMatched`.
+
+    Raises:
+        TypeMismatchError: not an array. Otherwise as `update`.
+    """
+    if not isinstance(value, Array):
+        msg = f"{where} must be an array"
+        raise TypeMismatchError(msg, str(where))
+    return _pipeline(value, scope, where)
+
+
+def array_filters(value: Any, scope: Scope, where: Where) -> Any:
+    """`arrayFilters`: filters on elements; they never see the document."""
+    if isinstance(value, Array):
+        for index, item in enumerate(value):
+            check_filter(item, scope, where.at(index))
+    return value

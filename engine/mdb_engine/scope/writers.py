@@ -1,0 +1,79 @@
+"""Stages that write: into own collections only, and every document gets the own tag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from mdb_engine.exceptions import (
+    FailedToParseError,
+    InvalidOptionsError,
+    OutOptionError,
+    UnauthorizedError,
+)
+from mdb_engine.rawbson import Array, Document
+from mdb_engine.scope.clauses import forced_tag
+from mdb_engine.scope.joins import Place, Stages, members, noted
+from mdb_engine.scope.model import Role, Scope, Where
+from mdb_engine.scope.names import Target, check_database, not_authorized, type_name
+from mdb_engine.scope.updates import update_pipeline
+from mdb_engine.scope.walk import check_expression
+
+_MERGE: Final = frozenset({"into", "let", "on", "whenMatched", "whenNotMatched"})
+_INTO: Final = frozenset({"coll", "db"})
+
+
+def _may_write(scope: Scope, where: Where) -> None:
+    if scope.role is not Role.READ_WRITE:
+        stage = where.path[-1]
+        raise UnauthorizedError(not_authorized(where.db, f"aggregate: {stage}"), str(where))
+
+
+def _target(into: Mapping[str, Any], scope: Scope, where: Where) -> Target:
+    """The collection that `{db, coll}` means; `db` is one of the app's own logical databases."""
+    db = check_database(into["db"], scope, where.command) if "db" in into else where.db
+    return noted(into.get("coll"), scope, replace(where, db=db), write=True)
+
+
+def merge(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
+    """`$merge`, in any of its forms."""
+    _may_write(scope, where)
+    spec: Mapping[str, Any] = (
+        {"into": value} if isinstance(value, str) else members(value, _MERGE, where)
+    )
+    into = spec.get("into")
+    if isinstance(into, Document):
+        target = _target(members(into, _INTO, where.at("into")), scope, where.at("into"))
+    else:
+        target = _target({"coll": into}, scope, where.at("into"))
+    if "let" in spec:
+        check_expression(spec["let"], scope, where.at("let"))
+    fields = {**spec, "into": {"db": scope.database, "coll": target.physical}}
+    if isinstance(spec.get("whenMatched"), Array):
+        fields["whenMatched"] = update_pipeline(spec["whenMatched"], scope, where.at("whenMatched"))
+    return [forced_tag(scope), {"$merge": fields}]
+
+
+def out(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
+    """`$out`: never forwarded as it stands (a plan carries it out); explained as it stands."""
+    _may_write(scope, where)
+    target = _target(_destination(value, where), scope, where)
+    where.notes.plan = "$out"
+    return [forced_tag(scope), {"$out": {"db": scope.database, "coll": target.physical}}]
+
+
+def _destination(value: Any, where: Where) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        return {"coll": value}
+    if not isinstance(value, Document):
+        msg = f"$out only supports a string or object argument, but found {type_name(value)}"
+        raise FailedToParseError(msg, str(where))
+    if "timeseries" in value:
+        msg = "$out to a time-series collection is not supported"
+        raise InvalidOptionsError(msg, str(where.at("timeseries")))
+    for name in value:
+        if name not in _INTO:
+            msg = f"$out does not support the option '{name}'"
+            raise OutOptionError(msg, str(where.at(name)))
+    return value

@@ -1,0 +1,95 @@
+"""The command line `mdb-proxy`: what an operator runs in production."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mdb_proxy.exits import UNREACHABLE, one_sentence
+
+app = typer.Typer(
+    name="mdb-proxy",
+    help="Gives each app its own slice of a MongoDB cluster.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+MongoURI = Annotated[str | None, typer.Option(help="The cluster; better in MONGO_URI.")]
+Database = Annotated[str | None, typer.Option(help="The physical database that holds all apps.")]
+Manifests = Annotated[Path | None, typer.Option(help="The folder of <slug>.json files.")]
+Listen = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where clients connect.")]
+Admin = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where the admin pages are.")]
+Workers = Annotated[int | None, typer.Option(help="Processes.")]
+Indexes = Annotated[bool | None, typer.Option("--apply-indexes", help="Make the indexes first.")]
+Level = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
+Format = Annotated[str | None, typer.Option(help="auto, console or json.")]
+
+
+@app.command()
+def serve(
+    mongo_uri: MongoURI = None,
+    db_name: Database = None,
+    manifests: Manifests = None,
+    listen: Listen = None,
+    admin: Admin = None,
+    workers: Workers = None,
+    apply_indexes: Indexes = None,
+    log_level: Level = None,
+    log_format: Format = None,
+) -> None:
+    """Serve clients until SIGTERM or Ctrl-C.
+
+    Every option is also MDB_PROXY_<OPTION> in the environment and a key of mdb-proxy.toml.
+    """
+    flags = dict(locals())  # the parameters, and nothing else yet
+    with one_sentence("mdb-proxy"):
+        _serve(flags)
+
+
+def _serve(flags: dict[str, Any]) -> None:
+    """Load the settings, set up the logs and serve."""
+    from mdb_engine.observability import configure_logging
+    from mdb_proxy.config import ProxySettings, format_address, load_settings
+
+    settings = load_settings(ProxySettings, flags)
+    configure_logging(settings.log_level, settings.log_format)
+    from mdb_proxy.server import Ready, serve
+    from mdb_proxy.supervisor import run
+
+    def ready(now: Ready) -> None:
+        typer.echo(f"listening on {format_address(now.host, now.port)}")
+
+    run(lambda stop: serve(settings, ready=ready, stop=stop))
+
+
+@app.command()
+def health(listen: Listen = None) -> None:
+    """Ask a running proxy for its hello; exit code 4 when it does not answer."""
+    from pymongo import MongoClient
+
+    from mdb_proxy.config import Settings, load_settings, parse_address
+
+    with one_sentence("mdb-proxy"):
+        host, port = parse_address(load_settings(Settings, {"listen": listen}).listen)
+        client: MongoClient[dict[str, Any]]
+        with MongoClient(
+            host, port, directConnection=True, serverSelectionTimeoutMS=5_000
+        ) as client:
+            answer = client.admin.command("hello")
+        if not answer.get("isWritablePrimary"):
+            typer.echo("mdb-proxy: it answers, and has no cluster behind it", err=True)
+            raise typer.Exit(UNREACHABLE)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as installed
+
+    typer.echo(installed("mdb-engine"))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,185 @@
+"""Settings: flags over environment over TOML over defaults; alone reads the environment.
+
+Each field is also `MDB_PROXY_<FIELD>` in the environment and a top-level key of `mdb-proxy.toml`
+(another file: `MDB_PROXY_CONFIG`). `MONGO_URI` and `MONGO_DB_NAME` are read as well, and the secret
+may stand in a file: `MONGO_URI_FILE`.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from mdb_engine.exceptions import ConfigurationError
+
+PREFIX = "MDB_PROXY_"
+MAX_PORT = 65_535
+URI_NAMES = ("MDB_PROXY_MONGO_URI", "MONGO_URI")
+
+Chosen = TypeVar("Chosen", bound="Settings")
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Give host and port of `HOST:PORT`, `[IPv6]:PORT` or `:PORT` (every interface).
+
+    Raises:
+        ConfigurationError: not of that form, or the port is outside 0-65535.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > MAX_PORT:
+        raise ConfigurationError(f"{text!r} is not an address; write it as HOST:PORT")
+    bare = host.removeprefix("[").removesuffix("]")
+    if ":" in bare and bare == host:
+        raise ConfigurationError(f"{text!r}: an IPv6 address stands in brackets, [::1]:27018")
+    return bare or "0.0.0.0", int(port)  # noqa: S104 - asked for by an empty host
+
+
+def format_address(host: str, port: int) -> str:
+    """Give `HOST:PORT`, with the brackets that IPv6 needs."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class FileSource(PydanticBaseSettingsSource):
+    """`MONGO_URI_FILE` in the environment: the path of a file that holds the secret."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Give the content of the file that is named for this field, without its line end."""
+        names = URI_NAMES if field_name == "mongo_uri" else ()
+        paths = [(name, os.environ.get(f"{name}_FILE")) for name in names]
+        found = next((_secret(Path(path), f"{name}_FILE") for name, path in paths if path), None)
+        return found, next(iter(names), field_name), False
+
+    def __call__(self) -> dict[str, Any]:
+        """Give the values of all fields that are named so, under their first alias."""
+        fields = self.settings_cls.model_fields.items()
+        found = [self.get_field_value(field, name) for name, field in fields]
+        return {key: value for value, key, _ in found if value is not None}
+
+
+class Settings(BaseSettings):
+    """What can be set; `mdb dev` embeds a server when no cluster is named."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    mongo_uri: SecretStr | None = Field(
+        None, validation_alias=AliasChoices(*URI_NAMES, "mongo_uri"), description="the cluster"
+    )
+    db_name: str = Field(
+        "mdb",
+        min_length=1,
+        validation_alias=AliasChoices(f"{PREFIX}DB_NAME", "MONGO_DB_NAME", "db_name"),
+        description="the physical database that holds all apps",
+    )
+    manifests: Path = Field(Path("manifests"), description="the folder of <slug>.json files")
+    listen: str = Field("127.0.0.1:27018", description="where clients connect; port 0 is any")
+    admin: str | None = Field(None, description="where the admin pages are served")
+    workers: int = Field(1, ge=1, description="processes")
+    apply_indexes: bool = Field(False, description="make the manifests' indexes at start")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: lines for people on a terminal, JSON elsewhere"
+    )
+    data: Path = Field(Path(".mdb"), description="the folder of `mdb dev`; not used by `serve`")
+
+    @field_validator("listen", "admin")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_address(value)
+        return value
+
+    @field_validator("workers")
+    @classmethod
+    def _one_worker(cls, value: int) -> int:
+        if value != 1:
+            raise ValueError("more than one worker is not available yet")
+        return value
+
+    @field_validator("mongo_uri")
+    @classmethod
+    def _uri(cls, value: SecretStr | None) -> SecretStr | None:
+        schemes = ("mongodb://", "mongodb+srv://")
+        if value is not None and not value.get_secret_value().startswith(schemes):
+            raise ValueError("a URI begins with mongodb:// or mongodb+srv://")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *sources: Any, **named: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: flags, environment, secret files, TOML."""
+        flags, environment, _dotenv, _secrets = sources or tuple(named.values())
+        return flags, environment, FileSource(settings_cls), _toml(settings_cls)
+
+
+class ProxySettings(Settings):
+    """What `mdb-proxy serve` needs to know: there is always a cluster."""
+
+    mongo_uri: SecretStr = Field(
+        validation_alias=AliasChoices(*URI_NAMES, "mongo_uri"), description="the cluster"
+    )
+
+
+def load_settings(kind: type[Chosen], flags: Mapping[str, Any]) -> Chosen:
+    """Give the settings; flags that are None were not given.
+
+    Raises:
+        ConfigurationError: a value is missing or not usable; names the setting, never its value.
+    """
+    try:
+        return kind(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        raise ConfigurationError(_sentence(error)) from None
+
+
+def _sentence(error: ValidationError) -> str:
+    """One line for the first thing that is wrong."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if name in (*URI_NAMES, "mongo_uri") and first["type"] == "missing":
+        return "no cluster is named: give --mongo-uri or set MONGO_URI"
+    if first["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting"
+    return f"{name}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _toml(kind: type[BaseSettings]) -> TomlConfigSettingsSource:
+    """Give the source that reads the TOML file, which need not exist unless it is named."""
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    if named and not Path(named).is_file():
+        raise ConfigurationError(f"{PREFIX}CONFIG: there is no file {named}")
+    path = Path(named or "mdb-proxy.toml")
+    try:
+        return TomlConfigSettingsSource(kind, path)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def _secret(path: Path, name: str) -> str:
+    """Give what the file holds, without the line end that editors add."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError(f"{name}: {path}: {error.strerror}") from None

@@ -1,0 +1,77 @@
+"""What the rooms hand to each other: decisions of the conversation, exchanges with the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One command for the cluster.
+
+    Attributes:
+        body: BSON of the body, with `$db`. sections: document sequences, by name.
+        app: the slug, for fairness between apps. pin: `host:port` of the member that must answer.
+        read_preference: as drivers spell it (`{"mode": ...}`); None for the primary.
+        awaited: may wait for new documents.
+    """
+
+    body: bytes
+    sections: tuple[tuple[str, tuple[bytes, ...]], ...] = ()
+    app: str = ""
+    pin: str | None = None
+    read_preference: Mapping[str, Any] | None = None
+    awaited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: BSON of the reply, and `host:port` of the member that sent it."""
+
+    body: bytes
+    member: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """We answer ourselves: the bytes of a whole message. Empty: the client wants no answer."""
+
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The cluster answers; `answer` turns what it said into the bytes for the client.
+
+    `finish` has the last word on them (compression). `quiet`: the client wants no answer, not
+    even to be told of a failure.
+    """
+
+    exchange: Exchange
+    answer: Callable[[Answer], bytes]
+    finish: Callable[[bytes], bytes] = bytes
+    quiet: bool = False
+
+
+Steps = Generator[Exchange, Answer, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Several exchanges: drive the generator, send the bytes that it returns."""
+
+    steps: Steps
+    finish: Callable[[bytes], bytes] = bytes
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The client broke the protocol: no answer, close. The reason is for the log."""
+
+    reason: str
+
+
+Decision = Reply | Forward | Run | Close

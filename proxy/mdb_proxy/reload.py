@@ -1,0 +1,102 @@
+"""From manifests and stores to a `Directory`: built whole, then swapped in one step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import structlog
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
+
+from mdb_engine.manifest import Manifest
+from mdb_engine.manifest.scopes import scope_of
+from mdb_engine.registry import credentials, ledger, secrets
+from mdb_engine.scope.model import Features, Role
+from mdb_proxy.directory import Directory
+
+Database = AsyncDatabase[dict[str, Any]]
+FOLLOW_SECONDS: Final = 1.0
+"""How often the stores are read again: a credential works within two seconds of its making."""
+
+log = structlog.get_logger("mdb_proxy.reload")
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What the cluster told us of itself at the start."""
+
+    version: str
+    max_wire_version: int
+    features: Features
+
+
+@dataclass(slots=True)
+class Household:
+    """The current directory, and what it is made of."""
+
+    database: Database
+    manifests: Mapping[str, Manifest]
+    cluster: Cluster
+    address: str
+    secret: bytes = field(default=b"", repr=False)
+    current: Directory = field(default_factory=lambda: Directory({}, {}, b""))
+
+    async def open(self) -> None:
+        """Register the manifests' slugs and read the stores for the first time.
+
+        Raises:
+            ManifestValidationError: a slug or a home name cannot be had.
+        """
+        await ledger.register(self.database, self.manifests)
+        self.secret = await secrets.proxy_secret(self.database)
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Build the directory anew."""
+        entries = await ledger.entries(self.database)
+        known = await credentials.read_all(self.database)
+        scopes = {
+            slug: scope_of(
+                manifest,
+                database=self.database.name,
+                slugs=entries.keys(),
+                role=Role.READ_WRITE,
+                address=self.address,
+                features=self.cluster.features,
+                aliases=entries[slug].home if slug in entries else (),
+            )
+            for slug, manifest in self.manifests.items()
+            if manifest.active
+        }
+        self.current = Directory(
+            scopes,
+            known,
+            self.secret,
+            self.address,
+            self.cluster.version,
+            self.cluster.max_wire_version,
+            self.cluster.features,
+        )
+
+    def moved(self, address: str) -> None:
+        """The listener has its address: port 0 took a free one."""
+        self.address = address
+        scopes = {s: replace(scope, address=address) for s, scope in self.current.scopes.items()}
+        self.current = replace(self.current, address=address, scopes=scopes)
+
+    async def follow(self) -> None:
+        """Keep the directory fresh; while the cluster is away the last one serves."""
+        failing = False
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            try:
+                await self.refresh()
+            except PyMongoError as error:
+                if not failing:
+                    log.warning("directory.stale", reason=type(error).__name__)
+                failing = True
+            else:
+                failing = False

@@ -1,0 +1,340 @@
+"""A logged-in client's commands: rewritten by the kernel, with their cursors and transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from bson.int64 import Int64
+
+from mdb_engine.exceptions import (
+    BSONObjectTooLargeError,
+    CursorNotFoundError,
+    NotSupportedInTransactionError,
+    QueryValidationError,
+    TypeMismatchError,
+    UnauthorizedError,
+    UnknownFieldError,
+)
+from mdb_engine.rawbson import Array, Document, encode, find
+from mdb_engine.scope.caps import Time, max_time
+from mdb_engine.scope.commands import COMMANDS, command_name, rewrite
+from mdb_engine.scope.model import MAX_MESSAGE_BYTES, Physical, Scope, Where
+from mdb_engine.scope.names import type_name
+from mdb_engine.scope.plans import run_plan
+from mdb_engine.scope.replies import Asked, answer, refused_whole
+from mdb_proxy import envelope
+from mdb_proxy.cursors import Cursor, Cursors
+from mdb_proxy.decisions import Answer, Decision, Exchange, Forward, Reply, Run, Steps
+from mdb_proxy.lsids import lsid, session_of, sessions_in
+
+Send = Callable[[bytes], bytes]
+"""Turns the BSON of a reply into the bytes of a message; none when no answer is wanted."""
+
+_READERS: Final = frozenset({"aggregate", "count", "distinct", "explain", "find", "listIndexes"})
+_CURSOR_NOT_FOUND: Final = 43
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One command, who asks, and what the process remembers.
+
+    Attributes:
+        command: logical. secret: of the proxy. tick: seconds. random: so many bytes.
+    """
+
+    command: Mapping[str, Any]
+    scope: Scope
+    user: str
+    secret: bytes
+    cursors: Cursors
+    tick: Callable[[], float]
+    random: Callable[[int], bytes]
+
+    @property
+    def app(self) -> str:
+        """The slug."""
+        return self.scope.slug
+
+    @property
+    def name(self) -> str:
+        """The command's name, aliases resolved."""
+        return command_name(self.command)
+
+    def session(self) -> bytes | None:
+        """The mapped session of the command."""
+        return session_of(self.command, self.app, self.user, self.secret)
+
+
+def tenant_command(asking: Asking, send: Send) -> Decision:
+    """What happens to an ordinary command: rewritten, then forwarded or carried out by a plan."""
+    session = asking.session()
+    row = COMMANDS.get(asking.name)
+    physical = rewrite(_with_session(asking, session), asking.scope)
+    asked = Asked(asking.command, physical, asking.scope)
+    if row is not None and row.cursor:
+        asking.cursors.admit(asking.app, asking.scope.limits.max_cursors, asking.tick())
+    if physical.plan:
+        return _planned(asking, asked, send)
+    if physical.refused:
+        return _partly(asking, asked, session, send)
+    return _forward(asking, asked, session, send)
+
+
+def _with_session(asking: Asking, session: bytes | None) -> dict[str, Any]:
+    """The command under the cluster's session id, or without one where it has no effect."""
+    command = dict(asking.command)
+    command.pop("lsid", None)
+    if session is not None and _session_matters(asking):
+        command["lsid"] = lsid(session)
+    return command
+
+
+def _session_matters(asking: Asking) -> bool:
+    command = asking.command
+    if "txnNumber" in command or asking.name in ("commitTransaction", "abortTransaction"):
+        return True
+    row = COMMANDS.get(asking.name)
+    concern = command.get("readConcern")
+    causal = isinstance(concern, Document) and "afterClusterTime" in concern
+    return causal or (row is not None and row.cursor)
+
+
+def _routed(asking: Asking, asked: Asked, session: bytes | None) -> Exchange:
+    """Where the command must go: the transaction's member, or by the read preference."""
+    made = envelope.exchange(asked.physical.command, asking.app)
+    if len(made.body) + sum(len(d) for _, docs in made.sections for d in docs) > MAX_MESSAGE_BYTES:
+        msg = "the command is too large"
+        raise BSONObjectTooLargeError(msg)
+    if session is not None and "autocommit" in asking.command:
+        number = asking.command.get("txnNumber")
+        known = asking.cursors.pinned(session, number) if isinstance(number, int) else None
+        return replace(made, pin=known)
+    preference = asking.command.get("$readPreference")
+    if isinstance(preference, Document) and asking.name in _READERS:
+        return replace(made, read_preference=_plain(preference))
+    return made
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Document):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, Array) else value
+
+
+def _forward(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Decision:
+    made = _routed(asking, asked, session)
+
+    def finish(found: Answer) -> bytes:
+        _remember(asking, asked, session, found)
+        return send(answer(found.body, asked))
+
+    return Forward(made, finish)
+
+
+def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer) -> None:
+    """Note what the reply left behind in the cluster: a cursor, a transaction."""
+    number = asking.command.get("txnNumber")
+    if session is not None and "autocommit" in asking.command and isinstance(number, int):
+        asking.cursors.pin(session, number, found.member, asking.tick())
+    row = COMMANDS[asking.name]
+    cursor = find(found.body, "cursor") if row.cursor else None
+    opened = find(cursor.data, "id") if isinstance(cursor, Document) else None
+    if not opened:
+        return
+    target = asked.physical.command[asking.name]
+    entry = Cursor(
+        app=asking.app,
+        user=asking.user,
+        db=asked.db,
+        collection=asked.namespace.partition(".")[2],
+        physical=target if isinstance(target, str) else f"$cmd.{asking.name}",
+        database=asking.scope.database,
+        member=found.member,
+        session=session,
+        awaits=asking.command.get("awaitData") is True,
+    )
+    asking.cursors.open(opened, entry, asking.tick())
+
+
+def _planned(asking: Asking, asked: Asked, send: Send) -> Decision:
+    if "autocommit" in asking.command:
+        msg = f"Cannot run '{asking.name}' in a multi-document transaction."
+        raise NotSupportedInTransactionError(msg)
+    return Run(_plan_steps(asking, asked, send))
+
+
+def _plan_steps(asking: Asking, asked: Asked, send: Send) -> Steps:
+    """A plan of the kernel, each step at the member that answered the first."""
+    plan = run_plan(asked, asking.random(16).hex())
+    pin = None
+    try:
+        command = next(plan)
+        while True:
+            found = yield envelope.exchange(command, asking.app, pin=pin)
+            pin = found.member
+            command = plan.send(found.body)
+    except StopIteration as stop:
+        return send(stop.value)
+
+
+def _partly(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Decision:
+    """A batch of which statements were refused: the rest is sent, if there is any."""
+    left = bool(asked.physical.kept)
+    if "autocommit" in asking.command:
+        return Run(_aborting(asking, asked, session, send))
+    return _forward(asking, asked, session, send) if left else Reply(send(refused_whole(asked)))
+
+
+def _aborting(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Steps:
+    """Inside a transaction a write error ends it, also one of ours."""
+    made = _routed(asking, asked, session)
+    body = refused_whole(asked)
+    pin = made.pin
+    if asked.physical.kept:
+        found = yield made
+        body, pin = answer(found.body, asked), found.member
+    if pin is not None:
+        given = asked.physical.command
+        names = ("lsid", "txnNumber", "autocommit")
+        abort = {"abortTransaction": 1, **{n: given[n] for n in names if n in given}}
+        yield envelope.exchange({**abort, "$db": "admin"}, asking.app, pin=pin)
+    return send(body)
+
+
+def get_more(asking: Asking, send: Send) -> Decision:
+    """`getMore`: only on a cursor that this user opened, by the name that it was opened with."""
+    physical = rewrite(_without_time(asking.command), asking.scope)
+    number = asking.command["getMore"]
+    if not isinstance(number, Int64):
+        kind = type_name(number)
+        msg = f"BSON field 'getMore.getMore' is the wrong type '{kind}', expected type 'long'"
+        raise TypeMismatchError(msg, "getMore")
+    cursor = asking.cursors.owned(number, asking.app, asking.user)
+    session = asking.session()
+    _check_ownership(asking, cursor, session)
+    fields = {**physical.command, "collection": cursor.physical, "$db": cursor.database}
+    kind = Time.CLIENT if cursor.awaits else Time.REFUSED
+    where = Where("getMore", cursor.db, asking.command, ("maxTimeMS",))
+    time = max_time(asking.command.get("maxTimeMS"), kind, asking.scope, where)
+    if time is not None:
+        fields["maxTimeMS"] = time
+    if session is not None:
+        fields["lsid"] = lsid(session)
+    asked = Asked(asking.command, replace(physical, command=fields), asking.scope)
+    made = envelope.exchange(fields, asking.app, pin=cursor.member, awaited=cursor.awaits)
+    return Forward(made, _followed(asking, asked, cursor, send))
+
+
+def _without_time(command: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in command.items() if name not in ("lsid", "maxTimeMS")}
+
+
+def _check_ownership(asking: Asking, cursor: Cursor, session: bytes | None) -> None:
+    named = f"{asking.command['$db']}.{asking.command.get('collection')}"
+    if named != f"{cursor.db}.{cursor.collection}":
+        msg = (
+            f"Requested getMore on namespace '{named}', but cursor belongs to a different"
+            f" namespace {cursor.db}.{cursor.collection}"
+        )
+        raise UnauthorizedError(msg, "collection")
+    if session != cursor.session:
+        msg = f"Cannot run getMore on cursor {asking.command['getMore']} in another session"
+        raise UnauthorizedError(msg, "lsid")
+
+
+def _followed(
+    asking: Asking, asked: Asked, cursor: Cursor, send: Send
+) -> Callable[[Answer], bytes]:
+    number = int(asking.command["getMore"])
+
+    def finish(found: Answer) -> bytes:
+        batch = find(found.body, "cursor")
+        if isinstance(batch, Document):
+            open_still = bool(find(batch.data, "id"))
+        else:
+            open_still = find(found.body, "code") != _CURSOR_NOT_FOUND
+        if open_still:
+            asking.cursors.open(number, cursor, asking.tick())
+        else:
+            asking.cursors.close([number])
+        return send(answer(found.body, asked))
+
+    return finish
+
+
+def kill_cursors(asking: Asking, send: Send) -> Decision:
+    """`killCursors`: the server would kill anybody's, so only own ones are sent."""
+    physical = rewrite(_without_time(asking.command), asking.scope)
+    numbers = asking.command["cursors"]
+    if not isinstance(numbers, Array):
+        msg = "cursors must be an array of cursor ids"
+        raise QueryValidationError(msg, "cursors")
+    return Run(_kill(asking, physical, list(numbers), send))
+
+
+def _kill(asking: Asking, physical: Physical, numbers: list[Any], send: Send) -> Steps:
+    by_place: dict[tuple[str, str, str], list[int]] = {}
+    unknown = []
+    for number in numbers:
+        try:
+            cursor = asking.cursors.owned(number, asking.app, asking.user)
+        except CursorNotFoundError:
+            unknown.append(number)
+        else:
+            place = (cursor.member, cursor.database, cursor.physical)
+            by_place.setdefault(place, []).append(number)
+    outcome: dict[str, list[Any]] = {
+        "cursorsKilled": [], "cursorsNotFound": unknown, "cursorsAlive": [], "cursorsUnknown": [],
+    }  # fmt: skip
+    for (member, database, collection), ids in by_place.items():
+        fields = {"killCursors": collection, "cursors": [Int64(i) for i in ids], "$db": database}
+        found = yield envelope.exchange({**physical.command, **fields}, asking.app, pin=member)
+        asking.cursors.close(ids)
+        reply = Document(found.body)
+        for name, items in outcome.items():
+            items.extend(reply.get(name, ()))
+    return send(encode({**outcome, "ok": 1.0}))
+
+
+def _session_command(asking: Asking, send: Send) -> Decision:
+    """`endSessions` and its like: own sessions only, under the cluster's ids; never fails."""
+    name = asking.name
+    _check_fields(asking)
+    sessions = sessions_in(asking.command[name], asking.app, asking.user, asking.secret, name)
+    if name == "killSessions" and not sessions:
+        # An empty list would kill everybody's.
+        sessions = list(asking.cursors.of_session(asking.app, asking.user))
+    if name != "refreshSessions":
+        asking.cursors.unpin(sessions)
+    if not sessions:
+        return Reply(send(encode({"ok": 1.0})))
+    fields = {name: [lsid(session) for session in sessions], "$db": "admin"}
+    return Forward(envelope.exchange(fields, asking.app), lambda _found: send(encode({"ok": 1.0})))
+
+
+_SESSION_FIELDS: Final = frozenset({
+    "$clusterTime", "$db", "$readPreference", "apiDeprecationErrors", "apiStrict", "apiVersion",
+    "comment", "lsid", "maxTimeMS", "readConcern", "txnNumber", "writeConcern",
+})  # fmt: skip
+
+
+def _check_fields(asking: Asking) -> None:
+    if "autocommit" in asking.command:
+        msg = f"Cannot run '{asking.name}' in a multi-document transaction."
+        raise NotSupportedInTransactionError(msg)
+    for name in list(asking.command)[1:]:
+        if name not in _SESSION_FIELDS:
+            msg = f"BSON field '{asking.name}.{name}' is an unknown field."
+            raise UnknownFieldError(msg, name)
+
+
+TENANT_COMMANDS: Final[Mapping[str, Callable[[Asking, Send], Decision]]] = {
+    "endSessions": _session_command,
+    "getMore": get_more,
+    "killCursors": kill_cursors,
+    "killSessions": _session_command,
+    "refreshSessions": _session_command,
+}
+"""Commands that the kernel's table alone does not settle."""

@@ -1,0 +1,7 @@
+"""The cluster behind the proxy: who its members are, and our own connections to them. I/O."""
+
+from mdb_proxy.upstream.discovery import ClusterFeatures
+from mdb_proxy.upstream.pool import PoolSettings
+from mdb_proxy.upstream.upstream import Upstream, open_upstream
+
+__all__ = ["ClusterFeatures", "PoolSettings", "Upstream", "open_upstream"]

@@ -1,0 +1,27 @@
+"""What the environment says about a test run; the only place in the tests that reads it."""
+
+import os
+from pathlib import Path
+
+CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
+"""On a build machine nothing is skipped for want of a server."""
+
+SERVER = os.environ.get("MDB_TEST_URI", "")
+"""A replica set that the tests may fill and empty databases on."""
+
+DOCKER = bool(os.environ.get("DOCKER_HOST")) or Path("/var/run/docker.sock").exists()
+
+
+OURS = ("MDB_", "MONGO_", "COVERAGE_")
+"""How the names begin that would change what a program under test does."""
+
+
+def ours() -> list[str]:
+    """Give the names of such variables that are set now."""
+    return [name for name in os.environ if name.startswith(OURS)]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Give the environment for a program that the tests start: ours without our settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    return kept | {"PYTHONUNBUFFERED": "1"} | changes

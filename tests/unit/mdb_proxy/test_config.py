@@ -1,0 +1,130 @@
+"""Settings: which source wins, and the sentence for what is not usable."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mdb_engine.exceptions import ConfigurationError
+from mdb_proxy.config import (
+    ProxySettings,
+    Settings,
+    format_address,
+    load_settings,
+    parse_address,
+)
+from tests.support import config
+
+TOML = 'mongo_uri = "mongodb://toml"\ndb_name = "toml"\nlisten = "toml:1"\n'
+
+
+@pytest.fixture
+def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Stand in an empty folder, where only this environment and these files exist."""
+    monkeypatch.chdir(tmp_path)
+    for name in config.ours():
+        monkeypatch.delenv(name)
+
+    def give(environment: dict[str, str], files: dict[str, str]) -> None:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        for name, text in files.items():
+            (tmp_path / name).write_text(text)
+
+    return give
+
+
+def uri_of(settings: Settings) -> str | None:
+    return settings.mongo_uri and settings.mongo_uri.get_secret_value()
+
+
+FLAGS = {"mongo_uri": "mongodb://flag", "db_name": "flag"}
+ENVIRONMENT = {"MONGO_URI": "mongodb://env", "MONGO_DB_NAME": "env"}
+OWN = {"MDB_PROXY_MONGO_URI": "mongodb://own", "MDB_PROXY_DB_NAME": "own"}
+
+
+SECRET = {"MONGO_URI_FILE": "secret"}
+DEFAULT = "127.0.0.1:27018"
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "toml", "becomes"),
+    [
+        ({}, ENVIRONMENT, "", ("mongodb://env", "env", DEFAULT)),
+        ({}, OWN | ENVIRONMENT, "", ("mongodb://own", "own", DEFAULT)),
+        ({}, {}, TOML, ("mongodb://toml", "toml", "toml:1")),
+        ({}, ENVIRONMENT, TOML, ("mongodb://env", "env", "toml:1")),
+        ({}, {"MDB_PROXY_LISTEN": "env:2"}, TOML, ("mongodb://toml", "toml", "env:2")),
+        (FLAGS, ENVIRONMENT | OWN, TOML, ("mongodb://flag", "flag", "toml:1")),
+        ({}, SECRET, TOML, ("mongodb://file", "toml", "toml:1")),
+        ({}, ENVIRONMENT | SECRET, "", ("mongodb://env", "env", DEFAULT)),
+        (FLAGS, SECRET, "", ("mongodb://flag", "flag", DEFAULT)),
+        ({}, ENVIRONMENT | {"MDB_PROXY_LISTEN": ""}, "", ("mongodb://env", "env", DEFAULT)),
+    ],
+)
+def test_order(
+    given: Callable[..., None],
+    flags: dict[str, str],
+    environment: dict[str, str],
+    toml: str,
+    becomes: tuple[str, str, str],
+) -> None:
+    given(environment, {"secret": "mongodb://file\n", "mdb-proxy.toml": toml})
+    settings = load_settings(ProxySettings, flags)
+    assert (uri_of(settings), settings.db_name, settings.listen) == becomes
+    assert "mongodb://" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "sentence"),
+    [
+        ({}, {}, "no cluster is named"),
+        ({"mongo_uri": "http://me:s3cret@h"}, {}, "mongo_uri: a URI begins with mongodb://"),
+        ({"workers": 2}, ENVIRONMENT, "workers: more than one worker is not available yet"),
+        ({"workers": 0}, ENVIRONMENT, "workers: "),
+        ({"listen": "x"}, ENVIRONMENT, "listen: 'x' is not an address"),
+        ({"admin": "x:y"}, ENVIRONMENT, "admin: 'x:y' is not an address"),
+        ({"log_level": "loud"}, ENVIRONMENT, "log_level: "),
+        ({}, {"MONGO_URI_FILE": "absent"}, "MONGO_URI_FILE: absent: No such file"),
+        ({}, ENVIRONMENT | {"MDB_PROXY_CONFIG": "absent"}, "there is no file absent"),
+        ({}, ENVIRONMENT | {"MDB_PROXY_CONFIG": "bad.toml"}, "bad.toml: "),
+        ({}, ENVIRONMENT | {"MDB_PROXY_CONFIG": "odd.toml"}, "surplus: there is no such setting"),
+    ],
+)
+def test_what_is_not_usable(
+    given: Callable[..., None],
+    flags: dict[str, object],
+    environment: dict[str, str],
+    sentence: str,
+) -> None:
+    given(environment, {"bad.toml": "listen = 'x", "odd.toml": "surplus = 1"})
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings(ProxySettings, flags)
+    assert sentence in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_dev_needs_no_cluster(given: Callable[..., None]) -> None:
+    given({}, {})
+    assert load_settings(Settings, {"mongo_uri": None, "data": "d"}).mongo_uri is None
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:27018", ("127.0.0.1", 27018)),
+        (":0", ("0.0.0.0", 0)),  # noqa: S104
+        ("[::1]:1", ("::1", 1)),
+        ("db.example.com:65535", ("db.example.com", 65_535)),
+    ],
+)
+def test_addresses(text: str, address: tuple[str, int]) -> None:
+    assert parse_address(text) == address
+    assert parse_address(format_address(*address)) == address
+
+
+@pytest.mark.parametrize("text", ["", "h", "h:", "h:x", "h:65536", "::1:27018", "h:-1", "h:\u0661"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        parse_address(text)
