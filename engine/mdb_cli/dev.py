@@ -7,11 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from mdb_proxy.server import Ready, serve
-from pymongo import AsyncMongoClient
-
+from mdb_cli.cluster import cluster
 from mdb_cli.embedded import embedded_server
 from mdb_cli.keepsakes import Keepsake
 from mdb_cli.logins import Wanted, logins
@@ -20,10 +17,8 @@ from mdb_cli.uris import app_uri, lines_to_try, reachable
 from mdb_engine.exceptions import ManifestValidationError
 from mdb_engine.manifest import Manifest, load_folder
 from mdb_proxy.config import ProxySettings, Settings, load_settings
+from mdb_proxy.server import Ready, serve
 from mdb_proxy.supervisor import run
-
-SELECTION_MS = 10_000
-APP_NAME = "mdb-dev"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +109,8 @@ class _Job:
         """Make the logins, serve until asked to stop, take the lent logins back."""
         uri = self.settings.mongo_uri.get_secret_value()
         active = tuple(slug for slug, manifest in self.manifests.items() if manifest.active)
-        client: AsyncMongoClient[dict[str, Any]]
         async with (
-            AsyncMongoClient(
-                uri, appname=APP_NAME, serverSelectionTimeoutMS=SELECTION_MS, tz_aware=True
-            ) as client,
+            cluster(uri) as client,
             logins(client[self.settings.db_name], Wanted(active, self.kept_in)) as kept,
         ):
             self.screen.say(f"credentials of {len(kept)} apps")

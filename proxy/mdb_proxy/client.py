@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import Final, cast
 
 from mdb_proxy.wire.frames import MAX_BEFORE_LOGIN, MAX_MESSAGE, Frame, Frames, WireError, foreign
 
@@ -41,8 +41,8 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client came."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what asyncio promises
-        self._transport = transport
+        # A stream transport by contract; uvloop's is no subclass of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername")
         self.peer = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "local"
         self._began(self)

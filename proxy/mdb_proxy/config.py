@@ -158,7 +158,8 @@ def _sentence(error: ValidationError) -> str:
     """One line for the first thing that is wrong."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     name = ".".join(str(part) for part in first["loc"])
-    if name in (*URI_NAMES, "mongo_uri") and first["type"] == "missing":
+    name = "mongo_uri" if name in URI_NAMES else name
+    if name == "mongo_uri" and first["type"] == "missing":
         return "no cluster is named: give --mongo-uri or set MONGO_URI"
     if first["type"] == "extra_forbidden":
         return f"{name}: there is no such setting"

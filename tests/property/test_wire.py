@@ -6,6 +6,7 @@ from contextlib import suppress
 import bson
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mdb_proxy.wire import (
     COMPRESSORS,
     OP_COMPRESSED,

@@ -5,7 +5,6 @@ from types import MappingProxyType
 from typing import Final
 
 from mdb_engine.credentials import SCRAM_SHA_256
-
 from mdb_proxy.auth.conversation import Mechanism
 from mdb_proxy.auth.scram import scram_sha_256
 

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from mdb_engine.credentials import SALT_BYTES, SCRAM_SHA_256, Credential, ScramKeys
 from scramp import ScramException, ScramMechanism
 from scramp.utils import ServerError
 
+from mdb_engine.credentials import SALT_BYTES, SCRAM_SHA_256, Credential, ScramKeys
 from mdb_proxy.auth.conversation import Lookup, Step, failed
 
 _ITERATIONS: Final = 15_000

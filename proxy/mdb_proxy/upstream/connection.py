@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from mdb_engine import rawbson
-
 from mdb_proxy.wire import (
     OP_MSG,
     Frame,

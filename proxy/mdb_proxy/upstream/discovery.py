@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mdb_engine.exceptions import QueryValidationError, UpstreamError
 from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError as PyMongoConfigurationError
 from pymongo.server_description import ServerDescription
 from pymongo.topology_description import TopologyDescription
 
+from mdb_engine.exceptions import QueryValidationError, UpstreamError
 from mdb_proxy.upstream.lanes import Address
 from mdb_proxy.upstream.preference import INVALID, Selector
 

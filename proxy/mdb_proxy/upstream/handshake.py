@@ -9,10 +9,10 @@ import platform
 from importlib.metadata import version
 from typing import Any, Final
 
-from mdb_engine import rawbson
-from mdb_engine.exceptions import InvalidBSONError, QueryValidationError, UpstreamError
 from scramp import ScramClient, ScramException
 
+from mdb_engine import rawbson
+from mdb_engine.exceptions import InvalidBSONError, QueryValidationError, UpstreamError
 from mdb_proxy.upstream.connection import Connection
 from mdb_proxy.upstream.target import SCRAM_MECHANISMS, Login, Target
 from mdb_proxy.wire import WireError

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from mdb_engine.exceptions import UpstreamError
-
 from mdb_proxy.upstream.connection import Connection
 from mdb_proxy.upstream.turns import Turns
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from mdb_engine.exceptions import QueryValidationError
 from pymongo.errors import ConfigurationError as PyMongoConfigurationError
 from pymongo.read_preferences import (
     Nearest,
@@ -13,6 +12,8 @@ from pymongo.read_preferences import (
     Secondary,
     SecondaryPreferred,
 )
+
+from mdb_engine.exceptions import QueryValidationError
 
 Selector = Primary | PrimaryPreferred | Secondary | SecondaryPreferred | Nearest
 

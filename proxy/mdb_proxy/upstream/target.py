@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mdb_engine.exceptions import ConfigurationError
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
+
+from mdb_engine.exceptions import ConfigurationError
 
 SCRAM_MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-1")
 _CONNECT_SECONDS: Final = 10.0

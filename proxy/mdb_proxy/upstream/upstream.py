@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+
 from mdb_engine import rawbson
 from mdb_engine.exceptions import (
     BSONObjectTooLargeError,
@@ -13,9 +16,6 @@ from mdb_engine.exceptions import (
     InvalidBSONError,
     UpstreamError,
 )
-from pymongo import AsyncMongoClient
-from pymongo.errors import PyMongoError
-
 from mdb_proxy.decisions import Answer, Exchange
 from mdb_proxy.upstream.clock import ClusterClock
 from mdb_proxy.upstream.connection import Connection

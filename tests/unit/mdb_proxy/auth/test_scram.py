@@ -4,11 +4,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scramp import ScramClient, ScramException
+
 from mdb_engine.credentials import Credential, derive
 from mdb_engine.exceptions import AuthenticationFailedError
 from mdb_proxy.auth.conversation import Step
 from mdb_proxy.auth.scram import ScramConversation, scram_sha_256
-from scramp import ScramClient, ScramException
 
 KEYS = derive("pencil", b"s" * 28, 4096)
 SHOP = Credential("shop-2", "shop", "readWrite", {"SCRAM-SHA-256": KEYS})

@@ -7,6 +7,7 @@ from typing import Any
 
 import bson
 import pytest
+
 from mdb_proxy.upstream.connection import Connection
 from mdb_proxy.wire import (
     OP_MSG,

@@ -1,6 +1,7 @@
 import bson
 import pytest
 from bson.timestamp import Timestamp
+
 from mdb_engine.exceptions import InvalidBSONError
 from mdb_proxy.upstream.clock import ClusterClock
 

@@ -3,16 +3,17 @@ from collections import Counter
 from contextlib import asynccontextmanager
 
 import pytest
+from pymongo import AsyncMongoClient
+
 from mdb_engine.exceptions import QueryValidationError, UpstreamError
 from mdb_proxy.upstream.discovery import ClusterFeatures, Discovery
 from mdb_proxy.upstream.preference import ANY, selector
-from pymongo import AsyncMongoClient
 
 SECONDARY = {"mode": "secondary"}
 
 
 @asynccontextmanager
-async def watching(uri, seconds=1.0, busy=lambda _: 0):
+async def watching(uri, seconds=5.0, busy=lambda _: 0):
     client = AsyncMongoClient(uri)
     try:
         await client.aconnect()

@@ -1,5 +1,6 @@
 import bson
 import pytest
+
 from mdb_proxy.upstream.failures import labels
 
 

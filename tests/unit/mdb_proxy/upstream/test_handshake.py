@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import bson
 import pytest
+from scramp import ScramMechanism
+
 from mdb_engine.credentials import Credential, ScramKeys, derive
 from mdb_engine.exceptions import AuthenticationFailedError, UpstreamError
 from mdb_proxy.auth.scram import ScramConversation
 from mdb_proxy.upstream.handshake import connect
 from mdb_proxy.upstream.target import Login, Target
-from scramp import ScramMechanism
 
 
 def sha_1_keys(password):
@@ -22,7 +23,7 @@ def sha_1_keys(password):
 
 KEYS = {"SCRAM-SHA-256": derive("pw", b"s" * 28, 4096), "SCRAM-SHA-1": sha_1_keys("pw")}
 ME = Credential("me", "shop", "readWrite", KEYS)
-TARGET = Target(("x",), login=Login("me", "pw", "admin"), connect_seconds=2)
+TARGET = Target(("x",), login=Login("me", "pw", "admin"), connect_seconds=5)
 
 
 class Sasl:
@@ -152,18 +153,18 @@ def test_a_login_that_never_ends_is_refused(serving):
 
 
 @pytest.mark.parametrize(
-    ("hello", "says"),
+    ("hello", "says", "seconds"),
     [
-        (lambda peer, message: peer.reply(message, {"ok": 0}), "refused the handshake"),
-        (lambda peer, message: peer.transport.abort(), "cannot connect to 127.0.0.1:"),
-        (lambda peer, message: peer.transport.write(b"HTTP/1.1 400 \r\n"), "cannot connect"),
-        (lambda peer, message: None, "no answer in time"),
+        (lambda peer, message: peer.reply(message, {"ok": 0}), "refused the handshake", 5),
+        (lambda peer, message: peer.transport.abort(), "cannot connect to 127.0.0.1:", 5),
+        (lambda peer, message: peer.transport.write(b"HTTP/1.1 400 \r\n"), "cannot connect", 5),
+        (lambda peer, message: None, "no answer in time", 0.05),
     ],
 )
-def test_a_member_that_does_not_greet_us(serving, hello, says):
+def test_a_member_that_does_not_greet_us(serving, hello, says, seconds):
     async def run():
         async with serving(hello=hello) as server:
-            target = replace(TARGET, connect_seconds=0.05)
+            target = replace(TARGET, connect_seconds=seconds)
             with pytest.raises(UpstreamError, match=says):
                 await connect(("127.0.0.1", server.port), target, "mdb")
             await server.until(lambda: server.lost == [1])

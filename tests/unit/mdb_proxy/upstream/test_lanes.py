@@ -49,17 +49,18 @@ def test_pruning_goes_on_while_the_block_runs(serving, dial):
     async def run():
         async with serving() as server:
             lanes = Lanes(lambda member: dial(server), PoolSettings())
-            pool = lanes.pool(("127.0.0.1", server.port), False)
+            here = ("127.0.0.1", server.port)
             with lanes.pruning(list, seconds=0.01):
                 for _ in range(2):
+                    pool = lanes.pool(here, False)
                     connection = await pool.take("a")
                     pool.give(connection)
                     await connection.gone
+            pool = lanes.pool(here, False)
             connection = await pool.take("a")
             pool.give(connection)
             await asyncio.sleep(0.03)
             assert connection.usable
             await lanes.close()
-            await pool.close()
 
     asyncio.run(run())

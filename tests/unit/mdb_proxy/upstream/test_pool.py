@@ -2,6 +2,7 @@ import asyncio
 
 import bson
 import pytest
+
 from mdb_engine.exceptions import OverloadedError, UpstreamError
 from mdb_proxy.upstream.pool import Pool, PoolSettings
 

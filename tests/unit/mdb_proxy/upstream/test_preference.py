@@ -1,9 +1,10 @@
 import bson
 import pytest
+from pymongo.read_preferences import Nearest, PrimaryPreferred, Secondary, SecondaryPreferred
+
 from mdb_engine import rawbson
 from mdb_engine.exceptions import QueryValidationError
 from mdb_proxy.upstream.preference import PRIMARY, selector
-from pymongo.read_preferences import Nearest, PrimaryPreferred, Secondary, SecondaryPreferred
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import asyncio
 import ssl
 
 import pytest
+
 from mdb_engine.exceptions import ConfigurationError
 from mdb_proxy.upstream.target import Login, Target, read_target
 

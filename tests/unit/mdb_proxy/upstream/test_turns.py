@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+
 from mdb_engine.exceptions import OverloadedError
 from mdb_proxy.upstream.turns import Turns
 

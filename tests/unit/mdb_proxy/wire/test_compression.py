@@ -3,6 +3,7 @@ import zlib
 
 import pytest
 import zstandard
+
 from mdb_proxy.wire.compression import COMPRESSORS, available, unwrap, wrap
 from mdb_proxy.wire.frames import OP_COMPRESSED, OP_MSG, Frame, Frames, WireError, frame
 

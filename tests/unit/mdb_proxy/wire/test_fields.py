@@ -1,4 +1,5 @@
 import pytest
+
 from mdb_proxy.wire.fields import cut_document, cut_text
 from mdb_proxy.wire.frames import WireError
 

@@ -1,6 +1,7 @@
 import struct
 
 import pytest
+
 from mdb_proxy.wire.frames import MAX_MESSAGE, OP_MSG, Frame, Frames, WireError, foreign, frame
 
 ONE = frame(OP_MSG, 1, 0, [b"abc", b"", b"def"])

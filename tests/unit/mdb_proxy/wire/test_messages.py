@@ -3,6 +3,7 @@ import struct
 import bson
 import google_crc32c
 import pytest
+
 from mdb_proxy.wire.frames import OP_MSG, Frame, Frames, WireError, frame
 from mdb_proxy.wire.messages import (
     EXHAUST_ALLOWED,

@@ -2,6 +2,7 @@ import struct
 
 import bson
 import pytest
+
 from mdb_proxy.wire.frames import OP_QUERY, OP_REPLY, Frame, Frames, WireError
 from mdb_proxy.wire.queries import QUERY_FAILURE, Query, encode_reply, parse_query
 

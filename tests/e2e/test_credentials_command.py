@@ -1,0 +1,97 @@
+"""`mdb apps credentials`, and what it does to a running proxy."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+
+from tests.e2e.conftest import Proxy
+from tests.support.programs import create_credential, run
+
+APPLY_SECONDS = 10
+AUTHENTICATION_FAILED = 18
+
+
+def cluster(proxy: Proxy, uri: str) -> dict[str, str]:
+    return {"MONGO_URI": uri, "MONGO_DB_NAME": proxy.db_name}
+
+
+def ping(uri: str) -> bool:
+    """Whether this URI opens its app."""
+    client: MongoClient[dict[str, Any]]
+    with MongoClient(uri, serverSelectionTimeoutMS=5_000) as client:
+        try:
+            client.get_default_database().tasks.find_one()
+        except OperationFailure as error:
+            if error.code != AUTHENTICATION_FAILED:
+                raise
+            return False
+        return True
+
+
+def within(seconds: float, uri: str, wanted: bool) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if ping(uri) is wanted:
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def test_made_used_disabled_removed(proxy: Proxy, mongo_uri: str) -> None:
+    where = cluster(proxy, mongo_uri)
+    made = create_credential("shop", "--proxy", proxy.address, **where)
+    assert set(made) == {"name", "password", "uri"}
+    assert made["uri"].endswith(f"@{proxy.address}/shop")
+    assert within(APPLY_SECONDS, made["uri"], True)
+    listed = json.loads(run("mdb", "apps", "credentials", "list", "shop", "--json", **where).stdout)
+    assert made["name"] in [row["name"] for row in listed]
+    assert all("password" not in row for row in listed)
+    assert run("mdb", "apps", "credentials", "disable", made["name"], **where).returncode == 0
+    assert within(APPLY_SECONDS, made["uri"], False)
+    assert run("mdb", "apps", "credentials", "remove", made["name"], **where).returncode == 0
+    again = run("mdb", "apps", "credentials", "remove", made["name"], **where)
+    assert (again.returncode, again.stderr) == (1, f"there is no credential {made['name']}\n")
+
+
+@pytest.mark.parametrize("password", ["p@ss/w:rd", "with blank"])
+def test_a_password_of_your_own(proxy: Proxy, mongo_uri: str, password: str) -> None:
+    where = cluster(proxy, mongo_uri)
+    command = ("mdb", "apps", "credentials", "create", "crm", "--password-stdin", "--json")
+    done = run(*command, "--proxy", proxy.address, stdin=f"{password}\n", **where)
+    made = json.loads(done.stdout)
+    assert made["password"] == password
+    assert within(APPLY_SECONDS, made["uri"], True)
+
+
+def test_an_unknown_app_is_warned_about(proxy: Proxy, mongo_uri: str) -> None:
+    where = cluster(proxy, mongo_uri)
+    done = run("mdb", "apps", "credentials", "create", "later", "--json", **where)
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: ")
+    assert json.loads(done.stdout)["name"] == "later"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--role", "owner"], "readWrite or read"),
+        (["--name", "no blanks"], "a credential name holds"),
+        (["--name", "shop"], "is taken"),
+    ],
+)
+def test_what_cannot_be(proxy: Proxy, mongo_uri: str, options: list[str], sentence: str) -> None:
+    where = cluster(proxy, mongo_uri)
+    done = run("mdb", "apps", "credentials", "create", "shop", *options, **where)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_health_asks_a_running_proxy(proxy: Proxy) -> None:
+    assert run("mdb-proxy", "health", "--listen", proxy.address).returncode == 0
+    nobody = run("mdb-proxy", "health", "--listen", "127.0.0.1:9")
+    assert nobody.returncode == 4
