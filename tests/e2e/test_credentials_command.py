@@ -8,8 +8,8 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from tests.e2e.conftest import Proxy
 from tests.support.programs import create_credential, run
+from tests.support.proxies import Proxy
 
 APPLY_SECONDS = 10
 AUTHENTICATION_FAILED = 18

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mdb_engine.manifest import load_folder
-from tests.e2e.conftest import Proxy, mongosh
 from tests.support import config
 from tests.support.programs import BIN, ROOT
+from tests.support.proxies import Proxy
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECONDS = 60
@@ -40,16 +40,11 @@ def test_python(proxy: Proxy, block: str) -> None:
 
 
 @pytest.mark.parametrize("block", blocks("javascript"))
-def test_mongosh(proxy: Proxy, block: str, tmp_path: Path) -> None:
-    shell = mongosh()
-    if shell is None:
-        if config.CI:
-            pytest.fail("mongosh is missing", pytrace=False)
-        pytest.skip("mongosh is missing: npm was not there to install it")
+def test_mongosh(proxy: Proxy, mongosh: Path, block: str, tmp_path: Path) -> None:
     script = tmp_path / "block.js"
     script.write_text(f"{block}\nprint(show_names.includes('tasks'));\n")
     done = subprocess.run(  # noqa: S603 - our own text
-        [shell, proxy.uris["shop"], "--quiet", "--file", script],
+        [mongosh, proxy.uris["shop"], "--quiet", "--file", script],
         env=uris(proxy),
         capture_output=True,
         text=True,

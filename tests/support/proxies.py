@@ -1,0 +1,65 @@
+"""Runs `mdb-proxy serve` in front of the test server, with a physical database of its own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pymongo import MongoClient
+
+from tests.support.programs import Program, create_credential, program
+from tests.support.servers import free_port
+
+Client = MongoClient[dict[str, Any]]
+SELECTION_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A running proxy: where it is, who may log in, and what lies behind it."""
+
+    host: str
+    port: int
+    uris: dict[str, str] = field(repr=False)
+    admin: Client
+    db_name: str
+    program: Program
+
+    @property
+    def address(self) -> str:
+        """Give `host:port`."""
+        return f"{self.host}:{self.port}"
+
+    @property
+    def behind(self) -> Any:
+        """Give the physical database, looked at directly."""
+        return self.admin[self.db_name]
+
+    def client(self, slug: str, **options: Any) -> Client:
+        """Give an unchanged client of an app."""
+        return MongoClient(self.uris[slug], serverSelectionTimeoutMS=SELECTION_MS, **options)
+
+
+@contextmanager
+def serving(mongo_uri: str, manifests: Path, log: Path, *options: str) -> Iterator[Proxy]:
+    """Run the proxy with the manifests of a folder and a credential for each of them."""
+    db_name = f"e2e_{uuid4().hex[:12]}"
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    cluster = {"MONGO_URI": mongo_uri, "MONGO_DB_NAME": db_name}
+    slugs = sorted(path.stem for path in manifests.glob("*.json"))
+    command = ["mdb-proxy", "serve", "--manifests", str(manifests), "--listen", address, *options]
+    admin: Client
+    with MongoClient(mongo_uri, serverSelectionTimeoutMS=SELECTION_MS) as admin:
+        try:
+            made = {
+                slug: create_credential(slug, "--proxy", address, **cluster)["uri"]
+                for slug in slugs
+            }
+            with program(command, log, **cluster) as running:
+                assert running.line() == f"listening on {address}"
+                yield Proxy("127.0.0.1", port, made, admin, db_name, running)
+        finally:
+            admin.drop_database(db_name)
