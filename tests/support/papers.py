@@ -55,9 +55,9 @@ def errors() -> str:
         [
             "# Errors",
             "",
-            "What the rules refuse. The proxy answers with code and name, the field `at` says where",
-            "in the command; Python raises the type; HTTP answers the status. Errors of the cluster",
-            "itself keep their own code, only names in their texts are translated.",
+            "What the rules refuse. The proxy answers with code and name, and the field `at` says",
+            "where in the command; Python raises the type; HTTP answers the status. Errors of the",
+            "cluster itself keep their own code, only names in their texts are translated.",
             "",
             "| code | name | Python | HTTP | meaning |",
             "|---|---|---|---|---|",
