@@ -1,6 +1,6 @@
 """Every error a caller can meet: Python type, MongoDB code and HTTP status, side by side.
 
-This module imports nothing. One subclass per code; `errors_table()` prints them for docs/errors.md.
+This module imports nothing. One subclass per code.
 """
 
 

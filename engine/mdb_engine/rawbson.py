@@ -287,7 +287,8 @@ class Array(Sequence[Any]):
         return len(self.items)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
+        # Never a str, though it is a sequence too: ["a", "b"] is not "ab".
+        return isinstance(other, Array | list | tuple) and self.items == list(other)
 
     __hash__ = None  # type: ignore[assignment]  # a list has none either
 
@@ -334,7 +335,14 @@ def _typed(value: Any) -> tuple[int, bytes]:
 
 
 def element(name: bytes, value: Any) -> bytes:
-    """One encoded element. The name holds no NUL."""
+    """One encoded element.
+
+    Raises:
+        InvalidBSONError: a name with a NUL, behind which other elements could hide.
+    """
+    if b"\0" in name:
+        reason = "a name holds a NUL"
+        raise invalid(reason)
     kind, data = _typed(value)
     return b"%c%b\0%b" % (kind, name, data)
 
@@ -375,12 +383,12 @@ def repeated(data: bytes) -> str | None:
     return None
 
 
-def nesting(data: bytes) -> int:
+def nesting(data: bytes, start: int = 0, stop: int | None = None) -> int:
     """How many documents lie inside one another below this one; arrays do not count."""
     deepest = 0
-    for item in walk(data):
+    for item in walk(data, start, stop):
         if item.kind in (0x03, 0x04):
-            inner = nesting(data[item.start : item.stop]) + (item.kind == 0x03)
+            inner = nesting(data, item.start, item.stop) + (item.kind == 0x03)
             deepest = max(deepest, inner)
     return deepest
 
@@ -439,6 +447,32 @@ def without(data: bytes, *names: str) -> bytes:
     """The document without its top-level elements of those names."""
     gone = {name.encode() for name in names}
     return _framed([data[item.begin : item.stop] for item in walk(data) if item.name not in gone])
+
+
+TextRule = Callable[[bytes, str, str], str]
+"""(the document around it, name, text) -> text"""
+
+
+def map_texts(data: bytes, rule: TextRule, spared: frozenset[bytes] = frozenset()) -> bytes:
+    """The document with every string, at any depth, put through `rule`.
+
+    Everything else keeps its bytes, repeated names included. Nothing is looked at below the
+    names in `spared`.
+    """
+    parts = []
+    for item in walk(data):
+        part = data[item.begin : item.stop]
+        if item.name in spared:
+            parts.append(part)
+        elif item.kind == 0x02:
+            text = _text(data[item.start + 4 : item.stop - 1])
+            parts.append(element(item.name, rule(data, _text(item.name), text)))
+        elif item.kind in (0x03, 0x04):
+            inner = map_texts(data[item.start : item.stop], rule, spared)
+            parts.append(b"%c%b\0%b" % (item.kind, item.name, inner))
+        else:
+            parts.append(part)
+    return _framed(parts)
 
 
 def regex_parts(value: Raw) -> tuple[str, str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Final, cast
 
 from mdb_proxy.wire.frames import MAX_BEFORE_LOGIN, MAX_MESSAGE, Frame, Frames, WireError, foreign
 
 _MAX_WAITING: Final = 16
-"""Frames that may wait for their turn before we stop reading."""
+_MAX_WAITING_BYTES: Final = 1_000_000
+"""So much may wait for its turn before we stop reading."""
+
+PATIENCE_SECONDS: Final = 60.0
 
 HINT: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
@@ -24,19 +27,24 @@ class Client(asyncio.Protocol):
     Attributes:
         peer: the client's `host:port`.
         broken: what it sent that is not the protocol; None while all is well.
+        gone: it has left, or we have.
+        patience: seconds that it may let an answer lie.
     """
+
+    patience = PATIENCE_SECONDS
 
     def __init__(self, began: Callable[[Client], None], ended: Callable[[Client], None]) -> None:
         self._began, self._ended = began, ended
         self._frames = Frames(MAX_BEFORE_LOGIN)
         self._waiting: deque[Frame] = deque()
+        self._waiting_bytes = 0
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport
         self._first = True
-        self._closed = False
         self.broken: WireError | None = None
+        self.gone = False
         self.peer = "unknown"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -48,18 +56,21 @@ class Client(asyncio.Protocol):
         self._began(self)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came; a broken frame ends the conversation after what came before it."""
+        """Bytes came; what is no frame ends the conversation after the frames before it."""
         if self._first:
             self._first = False
             self._greet(data)
         if self.broken is not None:
             return
         try:
-            self._waiting.extend(self._frames.feed(data))
+            frames = self._frames.feed(data)
         except WireError as error:
             self.broken = error
-        if len(self._waiting) > _MAX_WAITING and self._transport is not None:
-            self._transport.pause_reading()
+        else:
+            self._waiting.extend(frames)
+            self._waiting_bytes += sum(len(frame.payload) for frame in frames)
+            if len(self._waiting) > _MAX_WAITING or self._waiting_bytes > _MAX_WAITING_BYTES:
+                self._transport.pause_reading()
         self._news.set()
 
     def _greet(self, data: bytes) -> None:
@@ -74,7 +85,7 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client left."""
-        self._closed = True
+        self.gone = True
         self._news.set()
         self._room.set()
         self._ended(self)
@@ -87,33 +98,42 @@ class Client(asyncio.Protocol):
         """The client caught up."""
         self._room.set()
 
-    def logged_in(self) -> None:
-        """Whoever is known may send large messages."""
-        self._frames.limit = MAX_MESSAGE
+    def trust(self, known: bool) -> None:
+        """Only whoever is logged in may send large messages."""
+        self._frames.limit = MAX_MESSAGE if known else MAX_BEFORE_LOGIN
 
-    async def frames(self) -> AsyncIterator[Frame]:
-        """Every frame in turn, until the client leaves or breaks the protocol."""
-        while True:
-            while self._waiting:
-                yield self._waiting.popleft()
-            if self._closed or self.broken is not None:
-                return
-            if self._transport is not None and not self._transport.is_reading():
+    async def frame(self) -> Frame | None:
+        """The next frame; None when the client has left or broken the protocol."""
+        while not self._waiting:
+            if self.gone or self.broken is not None:
+                return None
+            if not (self._transport.is_reading() or self._transport.is_closing()):
                 self._transport.resume_reading()
             self._news.clear()
             await self._news.wait()
+        frame = self._waiting.popleft()
+        self._waiting_bytes -= len(frame.payload)
+        return frame
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the transport, without waiting."""
-        if data and self._transport is not None and not self._closed:
+        if data and not self.gone:
             self._transport.write(data)
 
     async def send(self, data: bytes) -> None:
-        """Send a whole message; waits while the client is behind."""
+        """Send a whole message; waits while the client is behind, but not for ever."""
         self.write(data)
-        await self._room.wait()
+        try:
+            async with asyncio.timeout(self.patience):
+                await self._room.wait()
+        except TimeoutError:
+            self.broken = WireError("the client does not read what it asked for")
+            self.abort()
 
     def close(self) -> None:
         """Close when what was written has gone out."""
-        if self._transport is not None:
-            self._transport.close()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()

@@ -1,8 +1,8 @@
-"""Which app opened which cursor, and which member holds which transaction. In memory."""
+"""What each app holds open in the cluster: cursors, sessions, transactions. In memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,11 +37,10 @@ class Cursor:
 
 
 class Cursors:
-    """All cursors and pins of this process. The server checks no owner (one upstream user)."""
+    """All cursors of this process. The server checks no owner (one upstream user)."""
 
     def __init__(self) -> None:
         self._cursors: dict[int, tuple[Cursor, float]] = {}
-        self._pins: dict[bytes, tuple[int, str, float]] = {}
         self._counts: dict[str, int] = {}
 
     def admit(self, app: str, most: int, now: float) -> None:
@@ -50,17 +49,17 @@ class Cursors:
         Raises:
             OverloadedError: the app has `most` open cursors.
         """
-        if self._counts.get(app, 0) < most:
+        if self.count(app) < most:
             return
         self._sweep(now)
-        if self._counts.get(app, 0) >= most:
+        if self.count(app) >= most:
             msg = "too many open cursors, try again"
             raise OverloadedError(msg)
 
     def open(self, number: int, cursor: Cursor, now: float) -> None:
         """Remember a cursor that a reply left open, or that was used again."""
-        if number not in self._cursors:
-            self._counts[cursor.app] = self._counts.get(cursor.app, 0) + 1
+        self.close([number])
+        self._counts[cursor.app] = self.count(cursor.app) + 1
         self._cursors[number] = (cursor, now)
 
     def owned(self, number: int, app: str, user: str) -> Cursor:
@@ -82,41 +81,92 @@ class Cursors:
             if entry is not None:
                 self._counts[entry[0].app] -= 1
 
-    def pin(self, session: bytes, transaction: int, member: str, now: float) -> None:
-        """Remember which member holds the transaction of a session; one at a time."""
-        self._pins[session] = (transaction, member, now)
-        if len(self._pins) % 1024 == 0:
-            self._sweep(now)
+    def close_in(self, sessions: Collection[bytes]) -> None:
+        """Forget the cursors of sessions that ended."""
+        self.close([n for n, (cursor, _) in self._cursors.items() if cursor.session in sessions])
 
-    def pinned(self, session: bytes, transaction: int) -> str | None:
-        """The member that must get the transaction's next statement."""
-        entry = self._pins.get(session)
-        return entry[1] if entry is not None and entry[0] == transaction else None
-
-    def unpin(self, sessions: Iterable[bytes]) -> None:
-        """Forget the transactions of sessions that ended."""
-        for session in sessions:
-            self._pins.pop(session, None)
-
-    def of_session(self, app: str, user: str) -> tuple[bytes, ...]:
-        """Sessions of a user that are known here by a cursor."""
-        found = {
-            cursor.session
-            for cursor, _ in self._cursors.values()
-            if cursor.session is not None and (cursor.app, cursor.user) == (app, user)
-        }
-        return tuple(sorted(found))
+    def count(self, app: str) -> int:
+        """How many cursors the app has open."""
+        return self._counts.get(app, 0)
 
     def _sweep(self, now: float) -> None:
         """Drop what the server has dropped by its own limits."""
-        gone = [
+        self.close([
             number
             for number, (cursor, used) in self._cursors.items()
             if now - used > (SESSION_SECONDS if cursor.session else IDLE_SECONDS)
-        ]
-        self.close(gone)
-        old = [s for s, (_, _, used) in self._pins.items() if now - used > SESSION_SECONDS]
-        self.unpin(old)
+        ])  # fmt: skip
 
-    def __len__(self) -> int:
-        return len(self._cursors)
+
+@dataclass(slots=True)
+class _Held:
+    """One session: whose it is, when it was last used, where its newest transaction lives."""
+
+    user: str
+    used: float
+    transaction: int | None = None
+    member: str = ""
+
+
+class Sessions:
+    """The sessions of this process that the cluster knows, by app and mapped id.
+
+    A cluster holds a limited number of sessions and then refuses everybody's, so each app has a
+    limit of its own.
+    """
+
+    def __init__(self) -> None:
+        self._apps: dict[str, dict[bytes, _Held]] = {}
+
+    def use(self, app: str, user: str, session: bytes, most: int, now: float) -> None:
+        """Note that a session is about to be used.
+
+        Raises:
+            OverloadedError: it is a new one, and the app has used `most` in the last half hour.
+        """
+        held = self._apps.setdefault(app, {})
+        entry = held.pop(session, None)
+        if entry is None:
+            _forget_old(held, now)
+            if len(held) >= most:
+                msg = "too many sessions, try again"
+                raise OverloadedError(msg)
+            entry = _Held(user, now)
+        entry.used = now
+        # The last in the dict is the last that was used.
+        held[session] = entry
+
+    def pin(self, app: str, session: bytes, transaction: int, member: str) -> None:
+        """Remember which member holds the transaction of a session; one at a time."""
+        entry = self._apps.get(app, {}).get(session)
+        if entry is not None:
+            entry.transaction, entry.member = transaction, member
+
+    def pinned(self, app: str, session: bytes, transaction: int) -> str | None:
+        """The member that must get the transaction's next statement; None when unknown."""
+        entry = self._apps.get(app, {}).get(session)
+        return entry.member if entry is not None and entry.transaction == transaction else None
+
+    def unpin(self, app: str, session: bytes) -> None:
+        """Forget which member holds the transaction of a session."""
+        entry = self._apps.get(app, {}).get(session)
+        if entry is not None:
+            entry.transaction = None
+
+    def end(self, app: str, sessions: Iterable[bytes]) -> None:
+        """Forget sessions that ended."""
+        held = self._apps.get(app, {})
+        for session in sessions:
+            held.pop(session, None)
+
+    def of(self, app: str, user: str) -> list[bytes]:
+        """The sessions of a user, the least recently used first."""
+        return [id_ for id_, entry in self._apps.get(app, {}).items() if entry.user == user]
+
+
+def _forget_old(held: dict[bytes, _Held], now: float) -> None:
+    while held:
+        oldest = next(iter(held))
+        if now - held[oldest].used <= SESSION_SECONDS:
+            return
+        del held[oldest]

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
 from mdb_engine.credentials import Credential
-from mdb_engine.scope.model import Features, Role, Scope
+from mdb_engine.scope.model import Features, Limits, Role, Scope
+
+UNLIMITED: Final = 2**31 - 1
+"""As many results as a count on the wire can say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Directory:
     """
 
     scopes: Mapping[str, Scope]
-    credentials: Mapping[str, Credential]
+    credentials: Mapping[str, Credential] = field(repr=False)
     secret: bytes = field(repr=False)
     address: str = "localhost:27018"
     version: str = "6.0.0"
@@ -36,10 +40,19 @@ class Directory:
             return None
         return found
 
-    def scope(self, credential: Credential) -> Scope | None:
-        """The scope of a logged-in client; None when its app or credential has gone."""
-        current = self.credentials.get(credential.name)
-        scope = self.scopes.get(credential.app)
-        if scope is None or current is None or current.disabled or current.app != credential.app:
+    def scope(self, credential: Credential, now: datetime) -> Scope | None:
+        """The scope of a logged-in client; None when its app or its credential has gone.
+
+        A credential that was made anew under the same name is another one. The role and the
+        lifted limits are those that it has now.
+        """
+        current = self.credential(credential.name, now)
+        if current is None or (current.app, current.scram) != (credential.app, credential.scram):
             return None
-        return replace(scope, role=Role(current.role))
+        scope = self.scopes[current.app]
+        limits = _lifted(scope.limits) if current.unlimited else scope.limits
+        return replace(scope, role=Role(current.role), limits=limits)
+
+
+def _lifted(limits: Limits) -> Limits:
+    return replace(limits, max_results=UNLIMITED, max_batch=UNLIMITED)

@@ -6,19 +6,33 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mdb_engine.exceptions import (
+    BSONObjectTooLargeError,
     DuplicateFieldError,
     DuplicateSectionError,
     MissingDatabaseError,
+    NotSupportedInTransactionError,
     QueryValidationError,
     RefusedError,
     SectionInBodyError,
+    TypeMismatchError,
     UnknownFieldError,
     UpstreamError,
 )
 from mdb_engine.rawbson import Document, check, encode, repeated
+from mdb_engine.scope.caps import parse_time
+from mdb_engine.scope.fields import GENERIC
+from mdb_engine.scope.model import Where
+from mdb_engine.scope.names import printable, type_name
 from mdb_engine.scope.statements import SEQUENCES
-from mdb_proxy.decisions import Close, Exchange, Forward, Reply, Run
+from mdb_proxy.decisions import Exchange, Forward, Run
+from mdb_proxy.lsids import client_id
 from mdb_proxy.wire.messages import Message, encode_message
+
+MAX_BODY: Final = 16_793_600
+"""The largest body in bytes that a server reads: a document of full size and some fields."""
+
+BACKOFF_MS: Final = 100
+"""How long a driver waits before it repeats what an overload refused."""
 
 SEQUENCE_OF: Final[Mapping[str, str]] = {
     "delete": "deletes",
@@ -34,6 +48,9 @@ def logical(message: Message) -> dict[str, Any]:
     Raises:
         InvalidBSONError: broken bytes. Others: by the rules of the envelope.
     """
+    if len(message.body) > MAX_BODY:
+        msg = f"a command holds at most {MAX_BODY} bytes beside its document sequences"
+        raise BSONObjectTooLargeError(msg)
     check(message.body)
     twice = repeated(message.body)
     command = Document(message.body)
@@ -49,6 +66,10 @@ def logical(message: Message) -> dict[str, Any]:
     if "$db" not in fields:
         msg = "OP_MSG requests require a $db argument"
         raise MissingDatabaseError(msg, "$db")
+    if not isinstance(fields["$db"], str):
+        kind = type_name(fields["$db"])
+        msg = f"BSON field '{name}.$db' is the wrong type '{kind}', expected type 'string'"
+        raise TypeMismatchError(msg, "$db")
     return fields
 
 
@@ -72,6 +93,31 @@ def _add_sections(fields: dict[str, Any], command: str, message: Message) -> Non
         fields[name] = [Document(document) for document in documents]
 
 
+def check_fields(command: Mapping[str, Any], known: frozenset[str] | None) -> None:
+    """Refuse what a command that the kernel's table does not hold may not carry.
+
+    Args:
+        command: logical.
+        known: its own fields, besides the generic ones; None: any.
+
+    Raises:
+        NotSupportedInTransactionError: in a transaction. UnknownFieldError: a field too many.
+        InvalidOptionsError, QueryValidationError: a malformed session id or time.
+    """
+    name, *fields = command
+    if "autocommit" in command:
+        msg = f"Cannot run '{name}' in a multi-document transaction."
+        raise NotSupportedInTransactionError(msg)
+    unknown = set() if known is None else set(fields) - known - GENERIC.keys() - {"maxTimeMS"}
+    for field in fields:
+        if field in unknown:
+            msg = f"BSON field '{name}.{field}' is an unknown field."
+            raise UnknownFieldError(msg, field)
+    client_id(command)
+    if "maxTimeMS" in command:
+        parse_time(command["maxTimeMS"], Where(name, command["$db"], path=("maxTimeMS",)))
+
+
 def exchange(command: Mapping[str, Any], app: str, **more: Any) -> Exchange:
     """A physical command, ready for the cluster; its batch travels as a document sequence."""
     body = {name: value for name, value in command.items() if name not in SEQUENCES}
@@ -91,37 +137,34 @@ def reply_to(request: Message, body: bytes) -> bytes:
 
 def refusal(error: RefusedError) -> bytes:
     """The reply to a command that the rules refuse: which rule, and where (`at`)."""
-    fields: dict[str, Any] = {
-        "ok": 0.0,
-        "errmsg": error.reason,
-        "code": error.code,
-        "codeName": error.code_name,
-    }
-    if error.at:
-        fields["at"] = error.at
-    if error.labels:
-        fields |= {"errorLabels": list(error.labels), "baseBackoffMS": 100}
-    return encode(fields)
+    return encode({
+        **_said(error),
+        **({"at": printable(error.at)} if error.at else {}),
+        **({"baseBackoffMS": BACKOFF_MS} if error.labels else {}),
+    })  # fmt: skip
 
 
 def failure(error: UpstreamError) -> bytes:
     """The reply to a command that the cluster did not answer."""
+    return encode(_said(error))
+
+
+def _said(error: RefusedError | UpstreamError) -> dict[str, Any]:
+    # It may quote what the client sent; drivers read text that is UTF-8.
     fields: dict[str, Any] = {
         "ok": 0.0,
-        "errmsg": error.reason,
+        "errmsg": printable(error.reason),
         "code": error.code,
         "codeName": error.code_name,
     }
-    if error.labels:
-        fields["errorLabels"] = list(error.labels)
-    return encode(fields)
+    return fields | {"errorLabels": list(error.labels)} if error.labels else fields
 
 
-def late(request_id: int, body: bytes, decision: Forward | Run | Reply | Close) -> bytes:
+def late(request_id: int, body: bytes, decision: Forward | Run) -> bytes:
     """The bytes of a failure that was met while a decision was carried out.
 
     None when the client wants no answer; compressed when the answer would have been.
     """
-    if isinstance(decision, Reply | Close) or decision.quiet:
+    if decision.quiet:
         return b""
     return decision.finish(encode_message(Message(request_id, request_id, 0, body)))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from bson.int64 import Int64
 
-from mdb_engine.credentials import Credential
 from mdb_engine.exceptions import (
     APIVersionError,
     InvalidOptionsError,
@@ -18,10 +17,12 @@ from mdb_engine.exceptions import (
 )
 from mdb_engine.rawbson import Array, Document
 from mdb_engine.scope.commands import COMMANDS
+from mdb_engine.scope.model import Role, Scope
 from mdb_engine.scope.names import not_authorized
 from mdb_proxy.auth import MECHANISMS
 from mdb_proxy.directory import Directory
-from mdb_proxy.wire.compression import COMPRESSORS
+from mdb_proxy.envelope import check_fields
+from mdb_proxy.lsids import random_uuid
 
 MAX_BSON: Final = 16_777_216
 MAX_FILL: Final = 45_000_000
@@ -33,24 +34,50 @@ SESSION_MINUTES: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is logged in: the credential's name, and what it opens now."""
+
+    name: str
+    scope: Scope
+
+    @property
+    def db(self) -> str:
+        """The database that the app calls its own."""
+        return self.scope.home[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Visit:
     """What a local command may know of the conversation.
 
     Attributes:
-        directory: the current one. credential: who is logged in, or None.
+        directory: the current one. caller: who is logged in, or None.
         peer: the client's own address. connection: number of the connection.
         now: wall clock. started: when the process began. clients: connections of the app.
-        compressors: what the listener offers.
+        random: so many random bytes. compressors: what the listener offers.
     """
 
     directory: Directory
-    credential: Credential | None
+    caller: Caller | None
     peer: str
     connection: int
     now: datetime
     started: datetime
+    random: Callable[[int], bytes]
+    compressors: tuple[str, ...]
     clients: int = 1
-    compressors: tuple[str, ...] = field(default=tuple(COMPRESSORS))
+
+    @property
+    def known(self) -> Caller:
+        """Who is logged in.
+
+        Raises:
+            UnauthorizedError: nobody is.
+        """
+        if self.caller is None:
+            msg = "this command requires authentication"
+            raise UnauthorizedError(msg)
+        return self.caller
 
 
 Answer = Callable[[Mapping[str, Any], Visit], dict[str, Any]]
@@ -61,11 +88,13 @@ class LocalRow:
     """One command that we answer.
 
     Attributes:
-        answer: makes the reply, without `ok`. anonymous: allowed before login.
-        admin: only on the admin database.
+        answer: makes the reply, without `ok`. fields: that it knows, besides the generic ones;
+        None: any, they name things or are ignored.
+        anonymous: allowed before login. admin: only on the admin database.
     """
 
     answer: Answer
+    fields: frozenset[str] | None = frozenset()
     anonymous: bool = False
     admin: bool = False
 
@@ -75,7 +104,10 @@ def _nothing(_command: Mapping[str, Any], _visit: Visit) -> dict[str, Any]:
 
 
 def _hello(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
-    """We present ourselves as a mongos: it names no hosts, so any port mapping works."""
+    """We present ourselves as a mongos: it names no hosts, so any port mapping works.
+
+    Without a `topologyVersion` drivers do not open a second connection that waits for news.
+    """
     _check_metadata(command.get("client"))
     primary = "isWritablePrimary" if next(iter(command)) == "hello" else "ismaster"
     reply: dict[str, Any] = {
@@ -94,8 +126,10 @@ def _hello(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
     }
     offered = command.get("compression")
     if isinstance(offered, Array):
-        reply["compression"] = [name for name in offered if name in visit.compressors]
+        names = dict.fromkeys(name for name in offered if isinstance(name, str))
+        reply["compression"] = [name for name in names if name in visit.compressors]
     if "saslSupportedMechs" in command:
+        # The same for every name, so that names cannot be found out.
         reply["saslSupportedMechs"] = list(MECHANISMS)
     return reply
 
@@ -113,28 +147,23 @@ def _check_metadata(client: Any) -> None:
 
 def _build_info(_command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
     version = visit.directory.version
-    numbers = [int(part) for part in version.split("-")[0].split(".")[:3]]
+    numbers = [int(part) if part.isdigit() else 0 for part in version.split("-")[0].split(".")]
     return {
         "version": version,
         "gitVersion": "",
         "modules": [],
         "javascriptEngine": "none",
-        "versionArray": [*numbers, 0],
+        "versionArray": [*numbers, 0, 0, 0, 0][:4],
         "bits": 64,
         "debug": False,
         "maxBsonObjectSize": MAX_BSON,
     }
 
 
-def roles(credential: Credential, db: str) -> list[dict[str, str]]:
+def roles(caller: Caller) -> list[dict[str, str]]:
     """The roles that a user of a private cluster would have."""
-    names = ("readWrite", "dbAdmin") if credential.role == "readWrite" else ("read",)
-    return [{"role": name, "db": db} for name in names]
-
-
-def _home(visit: Visit, credential: Credential) -> str:
-    scope = visit.directory.scope(credential)
-    return scope.home[0] if scope else credential.app
+    names = ("readWrite", "dbAdmin") if caller.scope.role is Role.READ_WRITE else ("read",)
+    return [{"role": name, "db": caller.db} for name in names]
 
 
 _READ: Final = ("find", "listCollections", "listIndexes", "collStats", "dbStats")
@@ -142,38 +171,34 @@ _WRITE: Final = ("insert", "update", "remove", "createCollection", "dropCollecti
 
 
 def _connection_status(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
-    credential = visit.credential
-    info: dict[str, Any] = {"authenticatedUsers": [], "authenticatedUserRoles": []}
-    if credential is not None:
-        db = _home(visit, credential)
-        info["authenticatedUsers"] = [{"user": credential.name, "db": db}]
-        info["authenticatedUserRoles"] = roles(credential, db)
-        if command.get("showPrivileges") is True:
-            actions = [*_READ, *(_WRITE if credential.role == "readWrite" else ())]
-            resource = {"db": db, "collection": ""}
-            info["authenticatedUserPrivileges"] = [{"resource": resource, "actions": actions}]
+    caller = visit.known
+    info: dict[str, Any] = {
+        "authenticatedUsers": [{"user": caller.name, "db": caller.db}],
+        "authenticatedUserRoles": roles(caller),
+    }
+    if command.get("showPrivileges") is True:
+        actions = [*_READ, *(_WRITE if caller.scope.role is Role.READ_WRITE else ())]
+        resource = {"db": caller.db, "collection": ""}
+        info["authenticatedUserPrivileges"] = [{"resource": resource, "actions": actions}]
     return {"authInfo": info}
 
 
 def _users_info(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
-    credential = visit.credential
+    name, db = visit.known.name, visit.known.db
     wanted = command["usersInfo"]
-    if credential is None or command.get("showCredentials") or isinstance(wanted, Array):
-        raise _denied(command)
-    if isinstance(wanted, Document):
-        if "forAllDBs" in wanted:
-            raise _denied(command)
+    if isinstance(wanted, Document) and "forAllDBs" not in wanted:
         wanted = wanted.get("user")
-    if wanted not in (1, credential.name):
+    if command.get("showCredentials") or isinstance(wanted, Array | Document):
+        raise _denied(command)
+    if wanted not in (1, name):
         return {"users": []}
-    db = _home(visit, credential)
-    user = {"_id": f"{db}.{credential.name}", "user": credential.name, "db": db}
-    return {"users": [{**user, "roles": roles(credential, db), "mechanisms": list(MECHANISMS)}]}
+    user = {"_id": f"{db}.{name}", "user": name, "db": db, "roles": roles(visit.known)}
+    return {"users": [{**user, "mechanisms": list(MECHANISMS)}]}
 
 
 def _denied(command: Mapping[str, Any]) -> UnauthorizedError:
     name = next(iter(command))
-    return UnauthorizedError(not_authorized(str(command.get("$db")), f"{name}: ..."))
+    return UnauthorizedError(not_authorized(command["$db"], f"{name}: ..."))
 
 
 def _roles_info(_command: Mapping[str, Any], _visit: Visit) -> dict[str, Any]:
@@ -195,6 +220,7 @@ def _host_info(_command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
 
 def _server_status(_command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
     up = (visit.now - visit.started).total_seconds()
+    most = visit.known.scope.limits.max_connections
     return {
         "host": visit.directory.address,
         "version": visit.directory.version,
@@ -204,13 +230,12 @@ def _server_status(_command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
         "uptimeMillis": Int64(int(up * 1000)),
         "uptimeEstimate": Int64(int(up)),
         "localTime": visit.now,
-        "connections": {"current": visit.clients, "available": _available(visit)},
+        "connections": {"current": visit.clients, "available": max(0, most - visit.clients)},
     }
 
 
-def _available(visit: Visit) -> int:
-    scope = visit.credential and visit.directory.scope(visit.credential)
-    return max(0, scope.limits.max_connections - visit.clients) if scope else 0
+def _start_session(_command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
+    return {"id": {"id": random_uuid(visit.random(16))}, "timeoutMinutes": SESSION_MINUTES}
 
 
 def _get_log(command: Mapping[str, Any], _visit: Visit) -> dict[str, Any]:
@@ -247,51 +272,66 @@ def _is_db_grid(_command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
     return {"isdbgrid": 1, "hostname": visit.directory.address}
 
 
+ELSEWHERE: Final = (
+    "endSessions", "killSessions", "logout", "refreshSessions", "saslContinue", "saslStart",
+)  # fmt: skip
+"""Commands that neither the kernel's table nor this one holds."""
+
+
 def _list_commands(_command: Mapping[str, Any], _visit: Visit) -> dict[str, Any]:
-    names = sorted({*COMMANDS, *LOCAL})
+    names = sorted({*COMMANDS, *LOCAL, *ELSEWHERE})
     return {"commands": {name: {"help": "", "adminOnly": _admin_only(name)} for name in names}}
 
 
 def _admin_only(name: str) -> bool:
     row = COMMANDS.get(name) or LOCAL.get(name)
-    return bool(row and row.admin)
+    return row is not None and row.admin
 
+
+_SHOWN: Final = frozenset({
+    "filter", "showAuthenticationRestrictions", "showBuiltinRoles", "showCredentials",
+    "showCustomData", "showPrivileges",
+})  # fmt: skip
 
 LOCAL: Final[Mapping[str, LocalRow]] = {
     "availableQueryOptions": LocalRow(lambda *_: {"options": {}}),
     "buildInfo": LocalRow(_build_info, anonymous=True),
     "buildinfo": LocalRow(_build_info, anonymous=True),
-    "connectionStatus": LocalRow(_connection_status, anonymous=True),
+    "connectionStatus": LocalRow(_connection_status, frozenset({"showPrivileges"})),
     "driverOIDTest": LocalRow(_nothing),
-    "features": LocalRow(lambda *_: {"oidMachine": 0}),
+    "features": LocalRow(lambda *_: {"oidMachine": 0}, frozenset({"oidReset"})),
     "getLog": LocalRow(_get_log, admin=True),
-    "getParameter": LocalRow(_get_parameter, admin=True),
-    "hello": LocalRow(_hello, anonymous=True),
+    "getParameter": LocalRow(_get_parameter, None, admin=True),
+    "hello": LocalRow(_hello, None, anonymous=True),
     "hostInfo": LocalRow(_host_info),
-    "isMaster": LocalRow(_hello, anonymous=True),
-    "isdbgrid": LocalRow(_is_db_grid, anonymous=True),
-    "ismaster": LocalRow(_hello, anonymous=True),
+    "isMaster": LocalRow(_hello, None, anonymous=True),
+    "isdbgrid": LocalRow(_is_db_grid),
+    "ismaster": LocalRow(_hello, None, anonymous=True),
     "listCommands": LocalRow(_list_commands),
     "ping": LocalRow(_nothing, anonymous=True),
-    "rolesInfo": LocalRow(_roles_info),
-    "serverStatus": LocalRow(_server_status),
-    "usersInfo": LocalRow(_users_info),
-    "whatsmyuri": LocalRow(_whats_my_uri, anonymous=True),
+    "rolesInfo": LocalRow(_roles_info, _SHOWN),
+    "serverStatus": LocalRow(_server_status, None),
+    "startSession": LocalRow(_start_session),
+    "usersInfo": LocalRow(_users_info, _SHOWN),
+    "whatsmyuri": LocalRow(_whats_my_uri),
 }
 
 
-def answer(name: str, command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
-    """The reply of a local command.
+def answer(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
+    """The reply of a local command, by its name in LOCAL.
 
     Raises:
         APIVersionError: an API version that is not "1". UnauthorizedError: wrong database.
+        NotSupportedInTransactionError: in a transaction. UnknownFieldError: a field too many.
         Others: what the command itself refuses.
     """
+    name = next(iter(command))
     row = LOCAL[name]
+    if row.admin and command["$db"] != "admin":
+        msg = f"{name} may only be run against the admin database."
+        raise UnauthorizedError(msg)
+    check_fields(command, row.fields)
     if command.get("apiVersion", "1") != "1":
         msg = 'API version must be "1"'
         raise APIVersionError(msg, "apiVersion")
-    if row.admin and command.get("$db") != "admin":
-        msg = f"{name} may only be run against the admin database."
-        raise UnauthorizedError(msg)
     return {**row.answer(command, visit), "ok": 1.0}

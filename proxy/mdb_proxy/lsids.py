@@ -6,9 +6,8 @@ writes and commits or aborts its transactions (6.0.5).
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from mdb_engine.exceptions import (
@@ -16,7 +15,7 @@ from mdb_engine.exceptions import (
     QueryValidationError,
     UnknownFieldError,
 )
-from mdb_engine.rawbson import BINARY, Document, Raw, encode
+from mdb_engine.rawbson import BINARY, Array, Document, Raw, encode
 
 _HEADER: Final = b"\x10\0\0\0\x04"
 _SIZE: Final = 21
@@ -40,33 +39,8 @@ def _versioned(data: bytes) -> bytes:
     return bytes(parts)
 
 
-def mapped(client_id: Any, app: str, user: str, secret: bytes) -> bytes:
-    """The sixteen bytes by which the cluster knows a client's session.
-
-    The same in every process that holds the secret, so that retries may take another way.
-
-    Raises:
-        QueryValidationError: not a UUID.
-    """
-    if not (
-        isinstance(client_id, Raw)
-        and client_id.kind == BINARY
-        and len(client_id.data) == _SIZE
-        and client_id.data.startswith(_HEADER)
-    ):
-        msg = "a session id must be a UUID"
-        raise QueryValidationError(msg, "lsid.id")
-    text = b"\0".join((app.encode(), user.encode(), client_id.data[5:]))
-    return _versioned(hmac.new(secret, b"lsid\0" + text, hashlib.sha256).digest())
-
-
-def lsid(session: bytes) -> Document:
-    """The document that a command carries."""
-    return Document(encode({"id": uuid_value(session)}))
-
-
-def session_of(command: Mapping[str, Any], app: str, user: str, secret: bytes) -> bytes | None:
-    """The mapped session of a command; None when it has none.
+def client_id(command: Mapping[str, Any]) -> bytes | None:
+    """The session id that a command carries, as the client made it up; None without one.
 
     Raises:
         InvalidOptionsError: fields beside the id. QueryValidationError: not a UUID.
@@ -81,16 +55,42 @@ def session_of(command: Mapping[str, Any], app: str, user: str, secret: bytes) -
         if name != "id":
             msg = f"lsid.{name} is not supported"
             raise InvalidOptionsError(msg, f"lsid.{name}")
-    return mapped(given.get("id"), app, user, secret)
+    return _uuid(given.get("id"), "lsid.id")
 
 
-def sessions_in(value: Any, app: str, user: str, secret: bytes, where: str) -> list[bytes]:
-    """The mapped sessions of `endSessions` and its like.
+def _uuid(value: Any, where: str) -> bytes:
+    if not (
+        isinstance(value, Raw)
+        and value.kind == BINARY
+        and len(value.data) == _SIZE
+        and value.data.startswith(_HEADER)
+    ):
+        msg = "a session id must be a UUID"
+        raise QueryValidationError(msg, where)
+    return value.data[len(_HEADER) :]
+
+
+def mapped(client: bytes, app: str, user: str, secret: bytes) -> bytes:
+    """The sixteen bytes by which the cluster knows a client's session.
+
+    The same in every process that holds the secret, so that retries may take another way.
+    """
+    text = b"\0".join((app.encode(), user.encode(), client))
+    return _versioned(hmac.digest(secret, b"lsid\0" + text, "sha256"))
+
+
+def lsid(session: bytes) -> Document:
+    """The document that a command carries."""
+    return Document(encode({"id": uuid_value(session)}))
+
+
+def ids_in(value: Any, where: str) -> list[bytes]:
+    """The session ids of `endSessions` and its like, as the client made them up.
 
     Raises:
         QueryValidationError: not an array of ids, or too many. UnknownFieldError: other fields.
     """
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > MAX_SESSIONS:
+    if not isinstance(value, Array) or len(value) > MAX_SESSIONS:
         msg = f"{where} must be an array of at most {MAX_SESSIONS} session ids"
         raise QueryValidationError(msg, where)
     found = []
@@ -102,5 +102,5 @@ def sessions_in(value: Any, app: str, user: str, secret: bytes, where: str) -> l
             if name != "id":
                 msg = f"BSON field '{where}.{name}' is an unknown field."
                 raise UnknownFieldError(msg, f"{where}.{index}.{name}")
-        found.append(mapped(item.get("id"), app, user, secret))
+        found.append(_uuid(item.get("id"), f"{where}.{index}.id"))
     return found

@@ -11,6 +11,7 @@ import structlog
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
+from mdb_engine.exceptions import MongoDBEngineError
 from mdb_engine.manifest import Manifest
 from mdb_engine.manifest.scopes import scope_of
 from mdb_engine.registry import credentials, ledger, secrets
@@ -35,7 +36,11 @@ class Cluster:
 
 @dataclass(slots=True)
 class Household:
-    """The current directory, and what it is made of."""
+    """The current directory, and what it is made of.
+
+    Attributes:
+        stale: the last attempt to build it anew failed; the one before it serves.
+    """
 
     database: Database
     manifests: Mapping[str, Manifest]
@@ -43,6 +48,7 @@ class Household:
     address: str
     secret: bytes = field(default=b"", repr=False)
     current: Directory = field(default_factory=lambda: Directory({}, {}, b""))
+    stale: bool = False
 
     async def open(self) -> None:
         """Register the manifests' slugs and read the stores for the first time.
@@ -88,15 +94,14 @@ class Household:
         self.current = replace(self.current, address=address, scopes=scopes)
 
     async def follow(self) -> None:
-        """Keep the directory fresh; while the cluster is away the last one serves."""
-        failing = False
+        """Keep the directory fresh; while the stores cannot be read the last one serves."""
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
             try:
                 await self.refresh()
-            except PyMongoError as error:
-                if not failing:
+            except (MongoDBEngineError, PyMongoError) as error:
+                if not self.stale:
                     log.warning("directory.stale", reason=type(error).__name__)
-                failing = True
+                self.stale = True
             else:
-                failing = False
+                self.stale = False

@@ -25,10 +25,18 @@ _SOURCES: Final = frozenset({"admin", "$external"})
 
 
 class Login:
-    """The login of one connection, from nothing to a credential and back."""
+    """The login of one connection, from nothing to a credential and back.
+
+    Attributes:
+        credential: who is logged in, or None.
+        claimed: what the client says its name is; not to be believed before it is logged in.
+        mechanism: the one of the last attempt; "" when it was none that we know.
+    """
 
     def __init__(self) -> None:
         self.credential: Credential | None = None
+        self.claimed = ""
+        self.mechanism = ""
         self._conversation: Conversation | None = None
         self._pending: Credential | None = None
         self._skip_empty = False
@@ -42,13 +50,17 @@ class Login:
             AuthenticationFailedError: one text for every reason.
         """
         if name == "logout":
-            self.credential = self._conversation = self._pending = None
+            self.leave()
             return {"ok": 1.0}
         if name == "saslStart":
             return self.start(command, lookup, nonce, secret)
         if name == "saslContinue":
             return self._continue(command)
         raise _failed()
+
+    def leave(self) -> None:
+        """Be nobody again."""
+        self.credential = self._conversation = self._pending = None
 
     def start(
         self, command: Mapping[str, Any], lookup: Lookup, nonce: str, secret: bytes
@@ -57,20 +69,24 @@ class Login:
         if self.credential is not None:
             msg = "this connection is already authenticated"
             raise IllegalOperationError(msg)
+        self.leave()
+        self.claimed = self.mechanism = ""
         _check_source(command)
-        mechanism = MECHANISMS.get(str(command.get("mechanism")))
+        wanted = command.get("mechanism")
+        mechanism = MECHANISMS.get(wanted) if isinstance(wanted, str) else None
         if mechanism is None:
             raise _failed()
+        self.mechanism = str(wanted)
         options = command.get("options")
         self._skip_empty = (
             isinstance(options, Document) and options.get("skipEmptyExchange") is True
         )
-        self._pending = None
         self._conversation = mechanism(lookup, nonce, secret)
         return self._step(command)
 
     def _continue(self, command: Mapping[str, Any]) -> dict[str, Any]:
         if command.get("conversationId") != _CONVERSATION:
+            self._conversation = self._pending = None
             raise _failed()
         if self._pending is not None:
             # The empty exchange of clients that do not skip it.
@@ -82,7 +98,10 @@ class Login:
         conversation, self._conversation = self._conversation, None
         if conversation is None:
             raise _failed()
-        step = conversation.step(_payload(command))
+        try:
+            step = conversation.step(_payload(command))
+        finally:
+            self.claimed = conversation.name
         if not step.done:
             self._conversation = conversation
         elif self._skip_empty:
@@ -108,7 +127,7 @@ class Login:
 def _check_source(command: Mapping[str, Any]) -> None:
     """Any legal database may be the source: a credential belongs to an app, not to a database."""
     source = command.get("$db")
-    if source not in _SOURCES:
+    if not (isinstance(source, str) and source in _SOURCES):
         check_database(source, None, "saslStart")
 
 

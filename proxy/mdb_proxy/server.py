@@ -7,11 +7,12 @@ import itertools
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Protocol
 
 import structlog
 from pymongo import AsyncMongoClient
@@ -23,20 +24,31 @@ from mdb_engine.scope.model import Features
 from mdb_proxy import envelope
 from mdb_proxy.client import Client
 from mdb_proxy.config import ProxySettings, format_address, parse_address
-from mdb_proxy.cursors import Cursors
-from mdb_proxy.decisions import Close, Decision, Forward, Reply, Run
+from mdb_proxy.cursors import Cursors, Sessions
+from mdb_proxy.decisions import Answer, Close, Exchange, Forward, Reply, Run, Steps
 from mdb_proxy.reload import Cluster, Household
-from mdb_proxy.session import Refusal, Session, Tools
+from mdb_proxy.session import Event, Refusal, Session, Tools
 from mdb_proxy.upstream import PoolSettings, Upstream, open_upstream
 from mdb_proxy.wire.frames import WireError
 
 APP_NAME: Final = "mdb-proxy"
 SELECTION_SECONDS: Final = 10.0
-DRAIN_SECONDS: Final = 10.0
+DRAIN_SECONDS: Final = 30.0
 MAX_WIRE_VERSION: Final = 17
 """The newest that the kernel knows (6.0): what later servers added is not in its tables."""
 
+MIN_DATABASE_NAME: Final = 8
+"""A shorter physical name is more likely to occur in texts that are not about it."""
+
 log = structlog.get_logger("mdb_proxy.server")
+
+
+class Exchanger(Protocol):
+    """The cluster, as far as conversations know it."""
+
+    async def exchange(self, exchange: Exchange) -> Answer:
+        """Send one command, give its reply."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +63,23 @@ class Ready:
 
 @dataclass(slots=True)
 class Listener:
-    """All connections of one port."""
+    """All connections of one port.
+
+    Attributes:
+        group: where the conversations run.
+        clients: every open connection and its conversation. apps: logged-in connections by app.
+        busy: clients whose command is being carried out. unheard: those of them that wait for
+            no answer.
+        stopping: each connection closes when it has its answer; new ones at once.
+    """
 
     tools: Tools
-    upstream: Upstream
+    upstream: Exchanger
     group: asyncio.TaskGroup
+    apps: Counter[str] = field(default_factory=Counter)
     clients: dict[Client, asyncio.Task[None]] = field(default_factory=dict)
     busy: set[Client] = field(default_factory=set)
-    apps: Counter[str] = field(default_factory=Counter)
+    unheard: set[Client] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     stopping: bool = False
 
@@ -67,70 +88,83 @@ class Listener:
         return Client(self._began, self._ended)
 
     def _began(self, client: Client) -> None:
-        self.clients[client] = self.group.create_task(self._serve(client))
+        if self.stopping:
+            client.close()
+        else:
+            self.clients[client] = self.group.create_task(self._serve(client))
 
     def _ended(self, client: Client) -> None:
-        """The client left: what it asked for is stopped, its upstream connection is closed."""
+        """The client left: what it waits for is stopped, and its upstream connection closed."""
         task = self.clients.pop(client, None)
-        if task is not None and client in self.busy:
+        if task is not None and client in self.busy - self.unheard:
             task.cancel()
 
     async def _serve(self, client: Client) -> None:
         number = next(self.numbers)
-        session = Session(self.tools, client.peer, number, refused)
         served = log.bind(connection_id=number, peer=client.peer)
+        talk = _Talk(Session(self.tools, client.peer, number, partial(_note, served)))
         try:
-            await self._converse(client, session)
+            await self._converse(client, talk)
         except WireError as error:
-            served.warning("client.broken", reason=str(error))
+            client.broken = error
         except Exception:  # noqa: BLE001 - a named catcher
             # One of the three catchers: a bug in one conversation must not end the others.
             served.exception("client.failed")
         finally:
             self.busy.discard(client)
-            if session.credential is not None:
-                self.apps[session.credential.app] -= 1
+            self.unheard.discard(client)
+            self._count(talk, "")
             client.close()
         if client.broken is not None:
             served.warning("client.broken", reason=str(client.broken))
 
-    async def _converse(self, client: Client, session: Session) -> None:
+    async def _converse(self, client: Client, talk: _Talk) -> None:
         """Serve one client until it leaves, breaks the protocol or the proxy stops."""
-        known = False
-        async for frame in client.frames():
-            self.busy.add(client)
-            decision = session.receive(frame)
+        while (frame := await client.frame()) is not None:
+            decision = talk.session.receive(frame)
+            self._count(talk, talk.session.app)
+            client.trust(bool(talk.app))
             if isinstance(decision, Close):
                 log.warning("client.closed", peer=client.peer, reason=decision.reason)
                 return
-            await client.send(await self._carried_out(decision, frame.request_id))
+            quiet = not isinstance(decision, Reply) and decision.quiet
+            if client.gone and not quiet:
+                return
+            self.busy.add(client)
+            if quiet:
+                self.unheard.add(client)
+            await client.send(await self._carried_out(decision, talk.session, frame.request_id))
             self.busy.discard(client)
-            if not known and session.credential is not None:
-                known = True
-                self.apps[session.credential.app] += 1
-                client.logged_in()
+            self.unheard.discard(client)
             if self.stopping:
                 return
 
-    async def _carried_out(self, decision: Decision, request_id: int) -> bytes:
+    def _count(self, talk: _Talk, app: str) -> None:
+        """Note which app a connection counts for; "" for none."""
+        if talk.app != app:
+            self.apps.subtract([talk.app] if talk.app else ())
+            self.apps.update([app] if app else ())
+            talk.app = app
+
+    async def _carried_out(
+        self, decision: Reply | Forward | Run, session: Session, request_id: int
+    ) -> bytes:
         """The bytes that answer a decision."""
+        if isinstance(decision, Reply):
+            return decision.message
         try:
-            match decision:
-                case Reply(message):
-                    return message
-                case Forward(exchange, answer, finish):
-                    return finish(answer(await self.upstream.exchange(exchange)))
-                case Run(steps, finish):
-                    return finish(await self._driven(steps))
+            if isinstance(decision, Run):
+                return decision.finish(await self._driven(decision.steps))
+            found = await self.upstream.exchange(decision.exchange)
+            return decision.finish(decision.answer(found))
         except UpstreamError as error:
-            log.warning("upstream.failed", reason=error.reason)
+            log.warning("upstream.failed", slug=session.app, reason=error.reason)
             return envelope.late(request_id, envelope.failure(error), decision)
         except RefusedError as error:
+            session.refused(error)
             return envelope.late(request_id, envelope.refusal(error), decision)
-        msg = f"no way to carry out {type(decision).__name__}"
-        raise AssertionError(msg)
 
-    async def _driven(self, steps: Any) -> bytes:
+    async def _driven(self, steps: Steps) -> bytes:
         """Several exchanges, one after the other."""
         try:
             exchange = next(steps)
@@ -141,44 +175,89 @@ class Listener:
         finally:
             steps.close()
 
-    async def drain(self) -> None:
-        """Answer what is in flight, then close every connection."""
+    async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Answer what is in flight, then close every connection; after so long at once."""
         self.stopping = True
         for client in set(self.clients) - self.busy:
             client.close()
-        working = [task for client, task in self.clients.items() if client in self.busy]
-        if working:
-            _, late = await asyncio.wait(working, timeout=DRAIN_SECONDS)
-            if late:
-                log.warning("drain.cut", clients=len(late))
-        for client, task in list(self.clients.items()):
-            client.close()
-            task.cancel()
+        tasks = dict(self.clients)
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks.values(), timeout=seconds)
+        if late:
+            log.warning("drain.cut", clients=len(late))
+        for client, task in tasks.items():
+            if task in late:
+                client.abort()
+                task.cancel()
 
 
-def refused(refusal: Refusal) -> None:
-    """Note a refused command: which rule and where, never what it held."""
-    log.info(
-        "command.refused",
-        slug=refusal.app,
-        command=refusal.command,
-        code=refusal.code,
-        at=refusal.at,
-    )
+@dataclass(slots=True)
+class _Talk:
+    """A conversation, and the app that its connection counts for."""
+
+    session: Session
+    app: str = ""
+
+
+def _note(served: structlog.typing.FilteringBoundLogger, event: Event) -> None:
+    """Log a refused command (which rule and where, never what it held), or a login."""
+    if isinstance(event, Refusal):
+        served.info(
+            "command.refused", slug=event.app, command=event.command, code=event.code, at=event.at
+        )
+    elif event.code:
+        served.warning("login.failed", name=event.name, mechanism=event.mechanism, code=event.code)
+    else:
+        served.debug("login.succeeded", slug=event.app, name=event.name, mechanism=event.mechanism)
+
+
+@asynccontextmanager
+async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
+    """A TaskGroup whose only error comes out as it is, not as a group of one."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as errors:
+        if len(errors.exceptions) > 1:
+            raise
+        raise errors.exceptions[0] from None
 
 
 async def serve(
     settings: ProxySettings, *, ready: Callable[[Ready], None], stop: asyncio.Event
 ) -> None:
-    """Serve clients until `stop` is set.
+    """Serve clients until `stop` is set; also when that happens before anybody is served.
 
     Raises:
         ConfigurationError, ManifestValidationError, InitializationError, OSError: it could not
             start; nothing is left behind.
     """
+    listening = asyncio.Event()
+
+    def tell(now: Ready) -> None:
+        listening.set()
+        ready(now)
+
+    async with _tasks() as group:
+        work = group.create_task(_serve(settings, tell, stop))
+        watch = group.create_task(_abandon(work, listening, stop))
+        work.add_done_callback(lambda _: watch.cancel())
+
+
+async def _abandon(work: asyncio.Task[None], listening: asyncio.Event, stop: asyncio.Event) -> None:
+    """End the start when nobody wants it any more; what listens ends by itself."""
+    await stop.wait()
+    if not listening.is_set():
+        work.cancel()
+
+
+async def _serve(
+    settings: ProxySettings, ready: Callable[[Ready], None], stop: asyncio.Event
+) -> None:
     manifests = load_folder(settings.manifests)
     uri = settings.mongo_uri.get_secret_value()
-    host, port = parse_address(settings.listen)
+    address = parse_address(settings.listen)
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(
             open_upstream(
@@ -193,8 +272,8 @@ async def serve(
             AsyncMongoClient(uri, appname=APP_NAME, serverSelectionTimeoutMS=10_000)
         )
         database = control[settings.db_name]
-        household = Household(database, manifests, await _cluster(control, upstream), "")
-        household.address = format_address(host, port)
+        cluster = await _cluster(control, upstream)
+        household = Household(database, manifests, cluster, format_address(*address))
         await household.open()
         if settings.apply_indexes:
             for manifest in manifests.values():
@@ -202,11 +281,7 @@ async def serve(
                 log.info("indexes.applied", slug=manifest.slug, created=len(report.created))
         if len(settings.db_name) < MIN_DATABASE_NAME:
             log.warning("database.short_name", length=len(settings.db_name))
-        await _listen(household, upstream, (host, port), ready, stop)
-
-
-MIN_DATABASE_NAME: Final = 8
-"""A shorter physical name is more likely to occur in texts that are not about it."""
+        await _listen(household, upstream, address, ready, stop)
 
 
 async def _cluster(control: AsyncMongoClient[dict[str, Any]], upstream: Upstream) -> Cluster:
@@ -225,24 +300,25 @@ async def _cluster(control: AsyncMongoClient[dict[str, Any]], upstream: Upstream
 
 async def _listen(
     household: Household,
-    upstream: Upstream,
+    upstream: Exchanger,
     address: tuple[str, int],
     ready: Callable[[Ready], None],
     stop: asyncio.Event,
 ) -> None:
-    async with asyncio.TaskGroup() as group:
-        listener = Listener(_tools(household), upstream, group)
-        listener.tools = _tools(household, listener)
+    """Serve one port until `stop` is set."""
+    apps: Counter[str] = Counter()
+    async with _tasks() as group:
+        listener = Listener(_tools(household, apps), upstream, group, apps)
         loop = asyncio.get_running_loop()
         server = await loop.create_server(listener.client, *address, reuse_address=True)
         follower = group.create_task(household.follow())
-        bound = server.sockets[0].getsockname()
-        household.moved(format_address(bound[0], bound[1]))
-        directory = household.current
-        homes = {slug: scope.home[0] for slug, scope in directory.scopes.items()}
-        log.info("proxy.listening", address=directory.address, apps=len(homes))
-        ready(Ready(bound[0], bound[1], tuple(homes), homes))
         try:
+            bound = server.sockets[0].getsockname()
+            household.moved(format_address(bound[0], bound[1]))
+            directory = household.current
+            homes = {slug: scope.home[0] for slug, scope in directory.scopes.items()}
+            log.info("proxy.listening", address=directory.address, apps=len(homes))
+            ready(Ready(bound[0], bound[1], tuple(homes), homes))
             await stop.wait()
         finally:
             server.close()
@@ -251,13 +327,14 @@ async def _listen(
     log.info("proxy.stopped")
 
 
-def _tools(household: Household, listener: Listener | None = None) -> Tools:
+def _tools(household: Household, apps: Mapping[str, int]) -> Tools:
     return Tools(
         directory=lambda: household.current,
         cursors=Cursors(),
+        sessions=Sessions(),
         now=lambda: datetime.now(UTC),
         tick=time.monotonic,
         random=secrets.token_bytes,
         started=datetime.now(UTC),
-        clients=lambda app: listener.apps[app] if listener is not None else 1,
+        clients=lambda app: apps.get(app, 0),
     )

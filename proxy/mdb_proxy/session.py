@@ -9,59 +9,52 @@ from typing import Any, Final
 
 from mdb_engine.credentials import Credential
 from mdb_engine.exceptions import (
-    BSONObjectTooLargeError,
+    AuthenticationFailedError,
+    IllegalOperationError,
     InvalidBSONError,
     LegacyQueryError,
-    NotSupportedInTransactionError,
+    OverloadedError,
     RefusedError,
     UnauthorizedError,
     UnsupportedOpQueryError,
 )
 from mdb_engine.rawbson import Document, check, encode
-from mdb_engine.scope.model import MAX_MESSAGE_BYTES, Scope
+from mdb_engine.scope.model import Scope
+from mdb_engine.scope.names import printable
 from mdb_proxy import envelope, local
-from mdb_proxy.cursors import Cursors
+from mdb_proxy.cursors import Cursors, Sessions
 from mdb_proxy.decisions import Close, Decision, Forward, Reply, Run
 from mdb_proxy.directory import Directory
-from mdb_proxy.lsids import random_uuid
 from mdb_proxy.sasl import COMMANDS as SASL
 from mdb_proxy.sasl import Login
 from mdb_proxy.tenant import TENANT_COMMANDS, Asking, tenant_command
 from mdb_proxy.wire.compression import COMPRESSORS, unwrap, wrap
-from mdb_proxy.wire.frames import OP_COMPRESSED, OP_MSG, OP_QUERY, Frame, WireError
+from mdb_proxy.wire.frames import (
+    MAX_BEFORE_LOGIN,
+    MAX_MESSAGE,
+    OP_COMPRESSED,
+    OP_MSG,
+    OP_QUERY,
+    Frame,
+    WireError,
+)
 from mdb_proxy.wire.messages import Message, parse_message
 from mdb_proxy.wire.queries import QUERY_FAILURE, Query, encode_reply, parse_query
 
 MAX_INVALID: Final = 5
 """Bodies that are not BSON; with the last one the connection closes."""
 
+MAX_NOTED: Final = 64
+"""Characters of a client's own text that go into a log line."""
+
 HELLO: Final = frozenset({"hello", "isMaster", "ismaster"})
 _NEVER_COMPRESSED: Final = HELLO | SASL
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What a conversation needs of the world, handed in.
-
-    Attributes:
-        directory: the current one. cursors: of the process. now: wall clock (UTC).
-        tick: seconds of a clock that never goes back. random: so many random bytes.
-        started: when the process began. clients: open connections of an app.
-    """
-
-    directory: Callable[[], Directory]
-    cursors: Cursors
-    now: Callable[[], datetime]
-    tick: Callable[[], float]
-    random: Callable[[int], bytes]
-    started: datetime
-    clients: Callable[[str], int] = lambda _app: 1
-    compressors: tuple[str, ...] = tuple(COMPRESSORS)
+_ANONYMOUS: Final = SASL | {name for name, row in local.LOCAL.items() if row.anonymous}
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What the log is told of a command that was refused."""
+    """What the log is told of a command that was refused: never what it held."""
 
     command: str
     code: int
@@ -69,25 +62,64 @@ class Refusal:
     app: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What the log is told of a login: the name is the client's claim; `code` 0 is a success."""
+
+    name: str
+    mechanism: str
+    code: int = 0
+    app: str = ""
+
+
+Event = Refusal | Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a conversation needs of the world, handed in.
+
+    Attributes:
+        directory: the current one. cursors, sessions: of the process. now: wall clock (UTC).
+        tick: seconds of a clock that never goes back. random: so many random bytes.
+        started: when the process began. clients: open connections of an app.
+    """
+
+    directory: Callable[[], Directory]
+    cursors: Cursors
+    sessions: Sessions
+    now: Callable[[], datetime]
+    tick: Callable[[], float]
+    random: Callable[[int], bytes]
+    started: datetime
+    clients: Callable[[str], int]
+    compressors: tuple[str, ...] = tuple(COMPRESSORS)
+
+
 class Session:
-    """The state of one connection, and its decisions."""
+    """The state of one connection, and its decisions.
+
+    Attributes:
+        command: name of the last command; "" when it had none. The client's own text.
+    """
 
     def __init__(
         self,
         tools: Tools,
         peer: str,
         connection: int,
-        refused: Callable[[Refusal], None] = lambda _refusal: None,
+        note: Callable[[Event], None] = lambda _event: None,
     ) -> None:
-        self._tools, self._peer, self._connection = tools, peer, connection
-        self._refused = refused
+        self._tools, self._peer, self._connection, self._note = tools, peer, connection, note
         self._login = Login()
         self._invalid = 0
+        self._introduced = False
+        self.command = ""
 
     @property
-    def credential(self) -> Credential | None:
-        """Who is logged in."""
-        return self._login.credential
+    def app(self) -> str:
+        """The app of who is logged in; "" before."""
+        return self._login.credential.app if self._login.credential else ""
 
     def receive(self, frame: Frame) -> Decision:
         """Decide what happens to one frame.
@@ -95,84 +127,119 @@ class Session:
         Raises:
             WireError: the bytes break the protocol; close without an answer.
         """
+        self.command = ""
         if frame.opcode == OP_COMPRESSED:
-            compressor = frame.payload[8:9]
-            return self._compressed(unwrap(frame), compressor)
+            return self._compressed(frame)
         if frame.opcode == OP_MSG:
             return self._message(parse_message(frame))
         if frame.opcode == OP_QUERY:
             return self._query(parse_query(frame))
         return Close(f"opcode {frame.opcode} is not supported")
 
-    def _compressed(self, frame: Frame, compressor: bytes) -> Decision:
+    def _compressed(self, outer: Frame) -> Decision:
+        frame = unwrap(outer, MAX_MESSAGE if self.app else MAX_BEFORE_LOGIN)
         if frame.opcode != OP_MSG:
             msg = "only OP_MSG may be compressed"
             raise WireError(msg)
-        message = parse_message(frame)
-        decision = self._message(message)
-        name = _compressor_name(compressor, self._tools.compressors)
-        if name is None or Document(message.body).first in _NEVER_COMPRESSED:
+        decision = self._message(parse_message(frame))
+        name = _compressor_name(outer.payload[8], self._tools.compressors)
+        if name is None or self.command in _NEVER_COMPRESSED:
             return decision
         return _wrapped(decision, name)
 
     def _message(self, message: Message) -> Decision:
-        command: dict[str, Any] = {}
         try:
             command = envelope.logical(message)
+            self.command = next(iter(command))
             return self._decide(message, command)
         except RefusedError as error:
-            self._invalid += isinstance(error, InvalidBSONError)
-            if self._invalid >= MAX_INVALID:
+            if self._is_last(error):
                 return Close("too many bodies that are not BSON")
-            self._note(command, error)
             return Reply(envelope.reply_to(message, envelope.refusal(error)))
 
-    def _note(self, command: Mapping[str, Any], error: RefusedError) -> None:
-        app = self.credential.app if self.credential else ""
-        self._refused(Refusal(next(iter(command), ""), error.code, error.at, app))
+    def _is_last(self, error: RefusedError) -> bool:
+        """Note a refusal; whether the client has had its chances."""
+        if not isinstance(error, AuthenticationFailedError):
+            self.refused(error)
+        self._invalid += isinstance(error, InvalidBSONError)
+        return self._invalid >= MAX_INVALID
+
+    def refused(self, error: RefusedError) -> None:
+        """Note that the last command was refused, be it while it was carried out."""
+        self._note(Refusal(_short(self.command), error.code, _short(error.at), self.app))
 
     def _decide(self, message: Message, command: dict[str, Any]) -> Decision:
-        name = next(iter(command))
-        if name in SASL:
-            return Reply(envelope.reply_to(message, encode(self._sasl(name, command))))
-        row = local.LOCAL.get(name)
-        if row is not None and (row.anonymous or self.credential is not None):
-            return Reply(envelope.reply_to(message, encode(self._local(name, command))))
-        if self.credential is None:
-            msg = f"Command {name} requires authentication"
-            raise UnauthorizedError(msg)
-        scope = self._tools.directory().scope(self.credential)
+        credential = self._login.credential
+        if credential is None:
+            if self.command not in _ANONYMOUS:
+                msg = f"Command {printable(self.command)} requires authentication"
+                raise UnauthorizedError(msg)
+            return Reply(envelope.reply_to(message, encode(self._answer(command, None))))
+        scope = self._tools.directory().scope(credential, self._tools.now())
         if scope is None:
             return Close("the app or the credential is gone")
-        if name == "startSession":
-            return Reply(envelope.reply_to(message, encode(self._start_session())))
-        return self._tenant(message, command, scope, self.credential)
+        if self.command in SASL or self.command in local.LOCAL:
+            caller = local.Caller(credential.name, scope)
+            return Reply(envelope.reply_to(message, encode(self._answer(command, caller))))
+        return self._tenant(message, command, scope, credential)
 
     def _tenant(
         self, message: Message, command: dict[str, Any], scope: Scope, credential: Credential
     ) -> Decision:
-        size = len(message.body) + sum(len(d) for _, docs in message.sections for d in docs)
-        if size > MAX_MESSAGE_BYTES:
-            msg = "the message is too large"
-            raise BSONObjectTooLargeError(msg)
+        tools = self._tools
         asking = Asking(
             command,
             scope,
             credential.name,
-            self._tools.directory().secret,
-            self._tools.cursors,
-            self._tools.tick,
-            self._tools.random,
+            tools.directory().secret,
+            tools.cursors,
+            tools.sessions,
+            tools.tick,
+            tools.random,
         )
-        rule = TENANT_COMMANDS.get(next(iter(command)), tenant_command)
+        rule = TENANT_COMMANDS.get(self.command, tenant_command)
         decision = rule(asking, lambda body: envelope.reply_to(message, body))
         if message.more_to_come and isinstance(decision, Forward | Run):
             return replace(decision, quiet=True)
         return decision
 
-    def _sasl(self, name: str, command: Mapping[str, Any]) -> dict[str, Any]:
-        directory = self._tools.directory()
-        return self._login.handle(name, command, self._lookup, self._nonce(), directory.secret)
+    def _answer(self, command: Mapping[str, Any], caller: local.Caller | None) -> dict[str, Any]:
+        """The reply to a command that the cluster never sees."""
+        return self._sasl(command) if self.command in SASL else self._local(command, caller)
+
+    def _sasl(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        login, before = self._login, self._login.credential
+        secret = self._tools.directory().secret
+        try:
+            reply = login.handle(self.command, command, self._lookup, self._nonce(), secret)
+            if login.credential is not None and before is None:
+                self._admit(login.credential)
+                self._attempted(0)
+        except (AuthenticationFailedError, OverloadedError) as error:
+            self._attempted(error.code)
+            raise
+        return reply
+
+    def _admit(self, credential: Credential) -> None:
+        """Refuse who has gone since the first step, and one connection too many of an app.
+
+        Raises:
+            AuthenticationFailedError: the credential or its app has gone.
+            OverloadedError: the app has as many connections as it may.
+        """
+        scope = self._tools.directory().scope(credential, self._tools.now())
+        if scope is None:
+            self._login.leave()
+            msg = "Authentication failed."
+            raise AuthenticationFailedError(msg)
+        if self._tools.clients(credential.app) >= scope.limits.max_connections:
+            self._login.leave()
+            msg = "too many connections, try again"
+            raise OverloadedError(msg)
+
+    def _attempted(self, code: int) -> None:
+        login = self._login
+        self._note(Attempt(_short(login.claimed), login.mechanism, code, self.app))
 
     def _lookup(self, name: str) -> Credential | None:
         return self._tools.directory().credential(name, self._tools.now())
@@ -180,46 +247,44 @@ class Session:
     def _nonce(self) -> str:
         return self._tools.random(18).hex()
 
-    def _local(self, name: str, command: Mapping[str, Any]) -> dict[str, Any]:
-        if "autocommit" in command:
-            msg = f"Cannot run '{name}' in a multi-document transaction."
-            raise NotSupportedInTransactionError(msg)
-        tools, app = self._tools, self.credential.app if self.credential else ""
+    def _local(self, command: Mapping[str, Any], caller: local.Caller | None) -> dict[str, Any]:
+        tools = self._tools
         directory = tools.directory()
         visit = local.Visit(
             directory,
-            self.credential,
+            caller,
             self._peer,
             self._connection,
             tools.now(),
             tools.started,
-            tools.clients(app),
+            tools.random,
             tools.compressors,
+            tools.clients(self.app),
         )
-        reply = local.answer(name, command, visit)
-        if name in HELLO:
-            step = self._login.speculate(command, self._lookup, self._nonce(), directory.secret)
-            if step is not None:
-                reply["speculativeAuthenticate"] = step
-        return reply
-
-    def _start_session(self) -> dict[str, Any]:
-        session = {"id": random_uuid(self._tools.random(16))}
-        return {"id": session, "timeoutMinutes": local.SESSION_MINUTES, "ok": 1.0}
+        if self.command not in HELLO:
+            return local.answer(command, visit)
+        if "client" in command and self._introduced:
+            msg = "The client metadata document may only be sent in the first hello"
+            raise IllegalOperationError(msg, "client")
+        reply = local.answer(command, visit)
+        self._introduced = self._introduced or "client" in command
+        step = self._login.speculate(command, self._lookup, self._nonce(), directory.secret)
+        return reply if step is None else {**reply, "speculativeAuthenticate": step}
 
     def _query(self, query: Query) -> Decision:
         """The old form in which some clients say hello; nothing else is spoken in it."""
         try:
-            check(query.document)
-            reply = self._legacy(query)
-        except LegacyQueryError as error:
-            fields = {"$err": error.reason, "code": error.code, "ok": 0.0}
-            return Reply(_old_reply(query, encode(fields), QUERY_FAILURE))
+            return Reply(_old_reply(query, encode(self._legacy(query))))
         except RefusedError as error:
+            if self._is_last(error):
+                return Close("too many bodies that are not BSON")
+            if isinstance(error, LegacyQueryError):
+                fields = {"$err": error.reason, "code": error.code, "ok": 0.0}
+                return Reply(_old_reply(query, encode(fields), QUERY_FAILURE))
             return Reply(_old_reply(query, envelope.refusal(error)))
-        return Reply(_old_reply(query, encode(reply)))
 
     def _legacy(self, query: Query) -> dict[str, Any]:
+        check(query.document)
         db, _, collection = query.namespace.partition(".")
         if collection != "$cmd":
             msg = "OP_QUERY is no longer supported. The client driver may require an upgrade."
@@ -228,22 +293,24 @@ class Session:
         wrapped = command.get("$query", command.get("query"))
         if next(iter(command), "") in ("$query", "query") and isinstance(wrapped, Document):
             command = wrapped
-        name = next(iter(command), "")
-        if name not in HELLO:
+        self.command = next(iter(command), "")
+        if self.command not in HELLO:
+            name = printable(self.command)
             msg = f"Unsupported OP_QUERY command: {name}. The client driver may require an upgrade."
             raise UnsupportedOpQueryError(msg)
-        return self._local(name, {**command, "$db": db})
+        return self._local({**command, "$db": db}, None)
+
+
+def _short(text: str) -> str:
+    return printable(text)[:MAX_NOTED]
 
 
 def _old_reply(query: Query, document: bytes, flags: int = 0) -> bytes:
     return encode_reply(document, query.request_id, query.request_id, flags)
 
 
-def _compressor_name(compressor: bytes, offered: tuple[str, ...]) -> str | None:
-    for name in offered:
-        if bytes([COMPRESSORS[name].id]) == compressor:
-            return name
-    return None
+def _compressor_name(number: int, offered: tuple[str, ...]) -> str | None:
+    return next((name for name in offered if COMPRESSORS[name].id == number), None)
 
 
 def _wrapped(decision: Decision, name: str) -> Decision:

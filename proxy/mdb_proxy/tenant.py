@@ -9,30 +9,28 @@ from typing import Any, Final
 from bson.int64 import Int64
 
 from mdb_engine.exceptions import (
-    BSONObjectTooLargeError,
     CursorNotFoundError,
     NotSupportedInTransactionError,
-    QueryValidationError,
     TypeMismatchError,
     UnauthorizedError,
-    UnknownFieldError,
 )
-from mdb_engine.rawbson import Array, Document, encode, find
+from mdb_engine.rawbson import Array, Document, encode, find, render
 from mdb_engine.scope.caps import Time, max_time
 from mdb_engine.scope.commands import COMMANDS, command_name, rewrite
-from mdb_engine.scope.model import MAX_MESSAGE_BYTES, Physical, Scope, Where
+from mdb_engine.scope.model import Physical, Scope, Where
 from mdb_engine.scope.names import type_name
 from mdb_engine.scope.plans import run_plan
 from mdb_engine.scope.replies import Asked, answer, refused_whole
 from mdb_proxy import envelope
-from mdb_proxy.cursors import Cursor, Cursors
+from mdb_proxy.cursors import Cursor, Cursors, Sessions
 from mdb_proxy.decisions import Answer, Decision, Exchange, Forward, Reply, Run, Steps
-from mdb_proxy.lsids import lsid, session_of, sessions_in
+from mdb_proxy.lsids import client_id, ids_in, lsid, mapped
 
 Send = Callable[[bytes], bytes]
 """Turns the BSON of a reply into the bytes of a message; none when no answer is wanted."""
 
 _READERS: Final = frozenset({"aggregate", "count", "distinct", "explain", "find", "listIndexes"})
+_ENDINGS: Final = frozenset({"abortTransaction", "commitTransaction"})
 _CURSOR_NOT_FOUND: Final = 43
 
 
@@ -41,7 +39,8 @@ class Asking:
     """One command, who asks, and what the process remembers.
 
     Attributes:
-        command: logical. secret: of the proxy. tick: seconds. random: so many bytes.
+        command: logical. user: the credential's name. secret: of the proxy.
+        tick: seconds. random: so many bytes.
     """
 
     command: Mapping[str, Any]
@@ -49,6 +48,7 @@ class Asking:
     user: str
     secret: bytes
     cursors: Cursors
+    sessions: Sessions
     tick: Callable[[], float]
     random: Callable[[int], bytes]
 
@@ -63,17 +63,18 @@ class Asking:
         return command_name(self.command)
 
     def session(self) -> bytes | None:
-        """The mapped session of the command."""
-        return session_of(self.command, self.app, self.user, self.secret)
+        """The session of the command as the cluster knows it; None without one."""
+        given = client_id(self.command)
+        return None if given is None else mapped(given, self.app, self.user, self.secret)
 
 
 def tenant_command(asking: Asking, send: Send) -> Decision:
     """What happens to an ordinary command: rewritten, then forwarded or carried out by a plan."""
-    session = asking.session()
-    row = COMMANDS.get(asking.name)
-    physical = rewrite(_with_session(asking, session), asking.scope)
-    asked = Asked(asking.command, physical, asking.scope)
-    if row is not None and row.cursor:
+    physical = rewrite(asking.command, asking.scope)
+    given = asking.session()
+    session = given if _session_matters(asking) else None
+    asked = Asked(asking.command, _in_session(asking, physical, session), asking.scope)
+    if COMMANDS[asking.name].cursor:
         asking.cursors.admit(asking.app, asking.scope.limits.max_cursors, asking.tick())
     if physical.plan:
         return _planned(asking, asked, send)
@@ -82,39 +83,46 @@ def tenant_command(asking: Asking, send: Send) -> Decision:
     return _forward(asking, asked, session, send)
 
 
-def _with_session(asking: Asking, session: bytes | None) -> dict[str, Any]:
-    """The command under the cluster's session id, or without one where it has no effect."""
-    command = dict(asking.command)
-    command.pop("lsid", None)
-    if session is not None and _session_matters(asking):
-        command["lsid"] = lsid(session)
-    return command
-
-
 def _session_matters(asking: Asking) -> bool:
+    """Whether the cluster needs to know the session: it holds few, for all apps together."""
     command = asking.command
-    if "txnNumber" in command or asking.name in ("commitTransaction", "abortTransaction"):
-        return True
-    row = COMMANDS.get(asking.name)
     concern = command.get("readConcern")
     causal = isinstance(concern, Document) and "afterClusterTime" in concern
-    return causal or (row is not None and row.cursor)
+    transaction = "txnNumber" in command or "autocommit" in command
+    return transaction or causal or COMMANDS[asking.name].cursor
+
+
+def _in_session(asking: Asking, physical: Physical, session: bytes | None) -> Physical:
+    """The command under the cluster's session id, or without one."""
+    fields = {name: value for name, value in physical.command.items() if name != "lsid"}
+    if session is not None:
+        most = asking.scope.limits.max_sessions
+        asking.sessions.use(asking.app, asking.user, session, most, asking.tick())
+        fields["lsid"] = lsid(session)
+    return replace(physical, command=fields)
 
 
 def _routed(asking: Asking, asked: Asked, session: bytes | None) -> Exchange:
     """Where the command must go: the transaction's member, or by the read preference."""
     made = envelope.exchange(asked.physical.command, asking.app)
-    if len(made.body) + sum(len(d) for _, docs in made.sections for d in docs) > MAX_MESSAGE_BYTES:
-        msg = "the command is too large"
-        raise BSONObjectTooLargeError(msg)
-    if session is not None and "autocommit" in asking.command:
-        number = asking.command.get("txnNumber")
-        known = asking.cursors.pinned(session, number) if isinstance(number, int) else None
-        return replace(made, pin=known)
+    if "autocommit" in asking.command:
+        return replace(made, pin=_pin(asking, session))
     preference = asking.command.get("$readPreference")
     if isinstance(preference, Document) and asking.name in _READERS:
         return replace(made, read_preference=_plain(preference))
     return made
+
+
+def _pin(asking: Asking, session: bytes | None) -> str | None:
+    """The member that holds the transaction."""
+    number = asking.command.get("txnNumber")
+    if session is None or not isinstance(number, int):
+        return None
+    member = asking.sessions.pinned(asking.app, session, number)
+    if asking.name in _ENDINGS:
+        # If this one is lost with its member, the driver's second try must find the new primary.
+        asking.sessions.unpin(asking.app, session)
+    return member
 
 
 def _plain(value: Any) -> Any:
@@ -135,11 +143,10 @@ def _forward(asking: Asking, asked: Asked, session: bytes | None, send: Send) ->
 
 def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer) -> None:
     """Note what the reply left behind in the cluster: a cursor, a transaction."""
-    number = asking.command.get("txnNumber")
-    if session is not None and "autocommit" in asking.command and isinstance(number, int):
-        asking.cursors.pin(session, number, found.member, asking.tick())
-    row = COMMANDS[asking.name]
-    cursor = find(found.body, "cursor") if row.cursor else None
+    number = asking.command.get("txnNumber") if "autocommit" in asking.command else None
+    if session is not None and isinstance(number, int) and find(found.body, "ok"):
+        asking.sessions.pin(asking.app, session, number, found.member)
+    cursor = find(found.body, "cursor") if COMMANDS[asking.name].cursor else None
     opened = find(cursor.data, "id") if isinstance(cursor, Document) else None
     if not opened:
         return
@@ -153,7 +160,7 @@ def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer
         database=asking.scope.database,
         member=found.member,
         session=session,
-        awaits=asking.command.get("awaitData") is True,
+        awaits=bool(asking.command.get("awaitData")),
     )
     asking.cursors.open(opened, entry, asking.tick())
 
@@ -190,12 +197,11 @@ def _partly(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> 
 def _aborting(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Steps:
     """Inside a transaction a write error ends it, also one of ours."""
     made = _routed(asking, asked, session)
-    body = refused_whole(asked)
-    pin = made.pin
+    body, pin = refused_whole(asked), made.pin
     if asked.physical.kept:
         found = yield made
         body, pin = answer(found.body, asked), found.member
-    if pin is not None:
+    if asked.physical.kept or "startTransaction" not in asking.command:
         given = asked.physical.command
         names = ("lsid", "txnNumber", "autocommit")
         abort = {"abortTransaction": 1, **{n: given[n] for n in names if n in given}}
@@ -208,31 +214,34 @@ def get_more(asking: Asking, send: Send) -> Decision:
     physical = rewrite(_without_time(asking.command), asking.scope)
     number = asking.command["getMore"]
     if not isinstance(number, Int64):
-        kind = type_name(number)
-        msg = f"BSON field 'getMore.getMore' is the wrong type '{kind}', expected type 'long'"
-        raise TypeMismatchError(msg, "getMore")
+        raise _not_long(number, "getMore.getMore", "getMore")
     cursor = asking.cursors.owned(number, asking.app, asking.user)
     session = asking.session()
     _check_ownership(asking, cursor, session)
-    fields = {**physical.command, "collection": cursor.physical, "$db": cursor.database}
+    fields = dict(_in_session(asking, physical, session).command)
+    fields |= {"collection": cursor.physical, "$db": cursor.database}
     kind = Time.CLIENT if cursor.awaits else Time.REFUSED
     where = Where("getMore", cursor.db, asking.command, ("maxTimeMS",))
     time = max_time(asking.command.get("maxTimeMS"), kind, asking.scope, where)
     if time is not None:
         fields["maxTimeMS"] = time
-    if session is not None:
-        fields["lsid"] = lsid(session)
     asked = Asked(asking.command, replace(physical, command=fields), asking.scope)
     made = envelope.exchange(fields, asking.app, pin=cursor.member, awaited=cursor.awaits)
     return Forward(made, _followed(asking, asked, cursor, send))
 
 
+def _not_long(value: Any, field: str, at: str) -> TypeMismatchError:
+    kind = type_name(value)
+    msg = f"BSON field '{field}' is the wrong type '{kind}', expected type 'long'"
+    return TypeMismatchError(msg, at)
+
+
 def _without_time(command: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in command.items() if name not in ("lsid", "maxTimeMS")}
+    return {name: value for name, value in command.items() if name != "maxTimeMS"}
 
 
 def _check_ownership(asking: Asking, cursor: Cursor, session: bytes | None) -> None:
-    named = f"{asking.command['$db']}.{asking.command.get('collection')}"
+    named = f"{asking.command['$db']}.{render(asking.command['collection'])}"
     if named != f"{cursor.db}.{cursor.collection}":
         msg = (
             f"Requested getMore on namespace '{named}', but cursor belongs to a different"
@@ -266,33 +275,39 @@ def _followed(
 
 def kill_cursors(asking: Asking, send: Send) -> Decision:
     """`killCursors`: the server would kill anybody's, so only own ones are sent."""
-    physical = rewrite(_without_time(asking.command), asking.scope)
+    physical = rewrite(asking.command, asking.scope)
     numbers = asking.command["cursors"]
     if not isinstance(numbers, Array):
         msg = "cursors must be an array of cursor ids"
-        raise QueryValidationError(msg, "cursors")
-    return Run(_kill(asking, physical, list(numbers), send))
+        raise TypeMismatchError(msg, "cursors")
+    for index, number in enumerate(numbers):
+        if not isinstance(number, Int64):
+            raise _not_long(number, f"killCursors.cursors.{index}", f"cursors.{index}")
+    session = asking.session() if "txnNumber" in asking.command else None
+    return Run(_kill(asking, _in_session(asking, physical, session), list(numbers), send))
 
 
-def _kill(asking: Asking, physical: Physical, numbers: list[Any], send: Send) -> Steps:
-    by_place: dict[tuple[str, str, str], list[int]] = {}
-    unknown = []
+def _kill(asking: Asking, physical: Physical, numbers: list[Int64], send: Send) -> Steps:
+    by_place: dict[tuple[str, str, str], list[Int64]] = {}
+    outcome: dict[str, list[Any]] = {
+        "cursorsKilled": [], "cursorsNotFound": [], "cursorsAlive": [], "cursorsUnknown": [],
+    }  # fmt: skip
     for number in numbers:
         try:
             cursor = asking.cursors.owned(number, asking.app, asking.user)
         except CursorNotFoundError:
-            unknown.append(number)
+            outcome["cursorsNotFound"].append(number)
         else:
             place = (cursor.member, cursor.database, cursor.physical)
             by_place.setdefault(place, []).append(number)
-    outcome: dict[str, list[Any]] = {
-        "cursorsKilled": [], "cursorsNotFound": unknown, "cursorsAlive": [], "cursorsUnknown": [],
-    }  # fmt: skip
     for (member, database, collection), ids in by_place.items():
-        fields = {"killCursors": collection, "cursors": [Int64(i) for i in ids], "$db": database}
+        fields = {"killCursors": collection, "cursors": ids, "$db": database}
         found = yield envelope.exchange({**physical.command, **fields}, asking.app, pin=member)
-        asking.cursors.close(ids)
         reply = Document(found.body)
+        if not reply.get("ok"):
+            outcome["cursorsAlive"].extend(ids)
+            continue
+        asking.cursors.close(ids)
         for name, items in outcome.items():
             items.extend(reply.get(name, ()))
     return send(encode({**outcome, "ok": 1.0}))
@@ -301,33 +316,19 @@ def _kill(asking: Asking, physical: Physical, numbers: list[Any], send: Send) ->
 def _session_command(asking: Asking, send: Send) -> Decision:
     """`endSessions` and its like: own sessions only, under the cluster's ids; never fails."""
     name = asking.name
-    _check_fields(asking)
-    sessions = sessions_in(asking.command[name], asking.app, asking.user, asking.secret, name)
+    envelope.check_fields(asking.command, frozenset())
+    given = ids_in(asking.command[name], name)
+    sessions = [mapped(id_, asking.app, asking.user, asking.secret) for id_ in given]
     if name == "killSessions" and not sessions:
         # An empty list would kill everybody's.
-        sessions = list(asking.cursors.of_session(asking.app, asking.user))
+        sessions = asking.sessions.of(asking.app, asking.user)
     if name != "refreshSessions":
-        asking.cursors.unpin(sessions)
+        asking.sessions.end(asking.app, sessions)
+        asking.cursors.close_in(frozenset(sessions))
     if not sessions:
         return Reply(send(encode({"ok": 1.0})))
     fields = {name: [lsid(session) for session in sessions], "$db": "admin"}
     return Forward(envelope.exchange(fields, asking.app), lambda _found: send(encode({"ok": 1.0})))
-
-
-_SESSION_FIELDS: Final = frozenset({
-    "$clusterTime", "$db", "$readPreference", "apiDeprecationErrors", "apiStrict", "apiVersion",
-    "comment", "lsid", "maxTimeMS", "readConcern", "txnNumber", "writeConcern",
-})  # fmt: skip
-
-
-def _check_fields(asking: Asking) -> None:
-    if "autocommit" in asking.command:
-        msg = f"Cannot run '{asking.name}' in a multi-document transaction."
-        raise NotSupportedInTransactionError(msg)
-    for name in list(asking.command)[1:]:
-        if name not in _SESSION_FIELDS:
-            msg = f"BSON field '{asking.name}.{name}' is an unknown field."
-            raise UnknownFieldError(msg, name)
 
 
 TENANT_COMMANDS: Final[Mapping[str, Callable[[Asking, Send], Decision]]] = {

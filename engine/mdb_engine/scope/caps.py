@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from mdb_engine.scope.model import Scope, Where
 from mdb_engine.scope.names import type_name
 
 MAX_INT32: Final = 2**31 - 1
+MAX_INT64: Final = 2**63 - 1
 
 
 class Time(StrEnum):
@@ -33,10 +35,19 @@ class Time(StrEnum):
 def number(value: Any) -> float | int | None:
     """A BSON number of any kind as Python's; None for every other type."""
     if isinstance(value, Raw) and value.kind == DECIMAL:
-        return float(Decimal128.from_bid(value.data).to_decimal())
+        decimal = Decimal128.from_bid(value.data).to_decimal()
+        return math.nan if decimal.is_nan() else float(decimal)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value
+
+
+def truth(value: Any) -> bool | None:
+    """A number's or bool's truth as the server sees it (NaN is true); None for the rest."""
+    if isinstance(value, bool):
+        return value
+    given = number(value)
+    return None if given is None else given != 0
 
 
 def parse_time(value: Any, where: Where) -> int:
@@ -49,10 +60,7 @@ def parse_time(value: Any, where: Where) -> int:
     if given is None:
         msg = "maxTimeMS must be a number"
         raise QueryValidationError(msg, str(where))
-    if given != given or abs(given) == float("inf"):  # noqa: PLR0124 - only NaN differs from itself
-        msg = "maxTimeMS has non-integral value"
-        raise QueryValidationError(msg, str(where))
-    if given != int(given):
+    if not math.isfinite(given) or given != int(given):
         msg = "maxTimeMS has non-integral value"
         raise QueryValidationError(msg, str(where))
     if not 0 <= given <= MAX_INT32:
@@ -92,9 +100,14 @@ def _count(value: Any, where: Where) -> int:
         raise TypeMismatchError(msg, str(where))
     if given < 0:
         name = where.path[-1]
-        msg = f"BSON field '{name}' value must be >= 0, actual value '{int(given)}'"
+        msg = f"BSON field '{name}' value must be >= 0, actual value '{_whole(given)}'"
         raise NegativeLimitError(msg, str(where))
-    return int(min(given, 2**63 - 1)) if given == given else 0  # noqa: PLR0124 - NaN is 0
+    return _whole(given)
+
+
+def _whole(given: float) -> int:
+    """A number as the server's 64-bit integer: cut off, clamped, and 0 for what is none."""
+    return 0 if math.isnan(given) else int(max(-(2**63), min(given, MAX_INT64)))
 
 
 def limit(value: Any, scope: Scope, where: Where) -> int | None:
@@ -122,7 +135,7 @@ def more_batch_size(value: Any, scope: Scope) -> int:
     """`batchSize` of `getMore`: absent or 0 would return everything up to 16 MB."""
     given = number(value)
     most = scope.limits.max_batch
-    return min(int(given), most) if given is not None and given >= 1 else most
+    return min(_whole(given), most) if given is not None and given >= 1 else most
 
 
 def cursor_options(value: Any, scope: Scope, where: Where) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from mdb_engine.exceptions import (
 )
 from mdb_engine.rawbson import Document, render
 from mdb_engine.scope import fields as f
-from mdb_engine.scope.caps import Time, max_time
+from mdb_engine.scope.caps import Time, max_time, parse_time
 from mdb_engine.scope.definitions import CREATE, CREATE_INDEXES
 from mdb_engine.scope.denied import is_denied
 from mdb_engine.scope.fields import DROP, GENERIC, may_write
@@ -73,7 +73,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
             "bypassDocumentValidation": f.PASS,
             "collation": f.PASS,
             "cursor": f.CURSOR,
-            "explain": f.PASS,
+            "explain": f.FLAG,
             "hint": f.PASS,
             "let": f.EXPRESSION,
             "pipeline": f.PIPELINE,
@@ -149,13 +149,13 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
             "projection": f.PROJECTION,
             "returnKey": f.PASS,
             "showRecordId": f.PASS,
-            "singleBatch": f.PASS,
+            "singleBatch": f.FLAG,
             "skip": f.PASS,
             "sort": f.PASS,
-            "tailable": f.PASS,
+            "tailable": f.FLAG,
         },
         writes=False,
-        always=("filter", "projection", "limit"),
+        always=("allowDiskUse", "filter", "limit", "projection"),
         cursor=True,
     ),
     "findAndModify": _row(
@@ -168,7 +168,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
             "hint": f.PASS,
             "let": f.EXPRESSION,
             "new": f.PASS,
-            "query": f.WRITE_FILTER,
+            "query": f.WRITE_QUERY,
             "remove": f.PASS,
             "sort": f.PASS,
             "update": f.UPDATE,
@@ -200,7 +200,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         {
             "authorizedCollections": f.PASS,
             "cursor": f.CURSOR,
-            "filter": f.PASS,
+            "filter": f.SHOWN_FILTER,
             "listCollections": f.PASS,
             "nameOnly": f.PASS,
         },
@@ -211,7 +211,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
     "listDatabases": _row(
         {
             "authorizedDatabases": f.PASS,
-            "filter": f.PASS,
+            "filter": f.SHOWN_FILTER,
             "listDatabases": f.PASS,
             "nameOnly": f.PASS,
         },
@@ -232,6 +232,11 @@ ALIASES: Final[Mapping[str, str]] = {
     "deleteIndexes": "dropIndexes",
     "findandmodify": "findAndModify",
 }
+_OUTER: Final = frozenset(
+    {"$db", "autocommit", "lsid", "readConcern", "startTransaction", "txnNumber", "writeConcern"}
+)
+"""What a command that is explained leaves to the command that explains it."""
+
 EXPLAINED: Final = frozenset(
     {"aggregate", "count", "delete", "distinct", "find", "findAndModify", "update"}
 )
@@ -311,16 +316,16 @@ def _fields(
     for name in row.required:
         if name not in command:
             msg = f"BSON field '{where.command}.{name}' is missing but a required field"
-            raise MissingFieldError(msg, name)
+            raise MissingFieldError(msg, str(where.at(name)))
     result: dict[str, Any] = {}
     for given, value in command.items():
         name = ALIASES.get(given, given) if not result else given
         if name == "maxTimeMS":
             continue
         rule = row.fields.get(name) or GENERIC.get(name)
-        if rule is None:
+        if rule is None or name in result:
             msg = f"BSON field '{where.command}.{name}' is an unknown field."
-            raise UnknownFieldError(msg, name)
+            raise UnknownFieldError(msg, str(where.at(name)))
         _set(result, name, rule.decoded(value, scope, where.at(name)))
     for name in row.always:
         if name not in command:
@@ -338,12 +343,17 @@ def _finish(
     command: Mapping[str, Any], row: CommandRow, result: dict[str, Any], scope: Scope, where: Where
 ) -> None:
     """What depends on more than one field."""
-    time = max_time(command.get("maxTimeMS"), row.time, scope, where.at("maxTimeMS"))
+    here = where.at("maxTimeMS")
+    given = parse_time(command["maxTimeMS"], here) if "maxTimeMS" in command else None
+    time = max_time(given, row.time, scope, here)
     if time is not None:
         result["maxTimeMS"] = time
     if where.command == "aggregate" and "cursor" not in result and "explain" not in command:
         msg = "The 'cursor' option is required, except for aggregate with the explain argument"
-        raise FailedToParseError(msg, "cursor")
+        raise FailedToParseError(msg, str(where.at("cursor")))
+    if command.get("explain") is True:
+        # What is only explained is not carried out.
+        where.notes.plan = ""
 
 
 def _explain(command: Mapping[str, Any], row: CommandRow, scope: Scope, where: Where) -> Physical:
@@ -373,7 +383,7 @@ def _explain(command: Mapping[str, Any], row: CommandRow, scope: Scope, where: W
 
 
 def _inner_fields(inner: Document, row: CommandRow, scope: Scope, where: Where) -> dict[str, Any]:
-    bare = {name: value for name, value in inner.items() if name != "$db"}
+    bare = {name: value for name, value in inner.items() if name not in _OUTER}
     if where.command == "aggregate":
         bare.setdefault("cursor", Document(b"\5\0\0\0\0"))
     fields = _fields(bare, row, scope, where)

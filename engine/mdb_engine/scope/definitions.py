@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from mdb_engine.exceptions import CannotCreateIndexError, InvalidOptionsError
-from mdb_engine.rawbson import Document
+from mdb_engine.rawbson import Array, Document
 from mdb_engine.scope.clauses import schemas_spared
 from mdb_engine.scope.fields import (
     DROP,
@@ -74,7 +74,14 @@ CREATE: Final[Mapping[str, Rule]] = {
 
 
 def _key(value: Any, _scope: Scope, where: Where) -> Any:
-    if isinstance(value, Document) and value.get(TAG_FIELD) == "text":
+    """A text or sphere index on the tag would refuse or hide what the app stores."""
+    if isinstance(value, Document) and value.get(TAG_FIELD) in ("2dsphere", "text"):
+        raise CannotCreateIndexError(_reserved(where), str(where))
+    return value
+
+
+def _weights(value: Any, _scope: Scope, where: Where) -> Any:
+    if isinstance(value, Document) and TAG_FIELD in value:
         raise CannotCreateIndexError(_reserved(where), str(where))
     return value
 
@@ -96,6 +103,7 @@ _INDEX: Final[Mapping[str, Rule]] = {
     "bits": PASS,
     "collation": PASS,
     "default_language": PASS,
+    "dropDups": DROPPED,
     "expireAfterSeconds": PASS,
     "hidden": PASS,
     "key": Rule(_key),
@@ -111,19 +119,23 @@ _INDEX: Final[Mapping[str, Rule]] = {
     "textIndexVersion": PASS,
     "unique": PASS,
     "v": PASS,
-    "weights": PASS,
+    "weights": Rule(_weights),
     "wildcardProjection": PASS,
 }
 
 
 def _indexes(value: Any, scope: Scope, where: Where) -> Any:
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    if not isinstance(value, Array | list):
         raise wrong_type(value, where, "array")
     return [_index(item, scope, where.at(i)) for i, item in enumerate(value)]
 
 
 def _index(value: Any, scope: Scope, where: Where) -> dict[str, Any]:
-    spec = subfields(value, frozenset(_INDEX), where)
+    spec: Mapping[str, Any]
+    if isinstance(value, Document) and where.owner.get("ignoreUnknownIndexOptions") is True:
+        spec = {name: item for name, item in value.items() if name in _INDEX}
+    else:
+        spec = subfields(value, frozenset(_INDEX), where)
     result = {n: _INDEX[n].decoded(v, scope, where.at(n)) for n, v in spec.items()}
     return {name: item for name, item in result.items() if item is not DROP}
 

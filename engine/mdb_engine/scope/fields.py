@@ -12,7 +12,7 @@ from mdb_engine.exceptions import (
     UnauthorizedError,
     UnknownFieldError,
 )
-from mdb_engine.rawbson import Array, Document
+from mdb_engine.rawbson import Document
 from mdb_engine.scope.caps import (
     batch_size,
     cursor_options,
@@ -27,6 +27,7 @@ from mdb_engine.scope.names import not_authorized, type_name
 from mdb_engine.scope.projections import projection
 from mdb_engine.scope.stages import pipeline
 from mdb_engine.scope.updates import array_filters, update
+from mdb_engine.scope.walk import check_filter
 
 DROP: Final = object()
 """What a rule returns for a field that is checked but not forwarded."""
@@ -85,17 +86,20 @@ def _aggregate_target(value: Any, scope: Scope, where: Where) -> Any:
 def _pipeline(value: Any, scope: Scope, where: Where) -> Any:
     source = where.owner.get("aggregate")
     collection = isinstance(source, str)
-    first = value[0].first if isinstance(value, Array) and value and _is_stage(value[0]) else None
     place = Place(pipeline, guarded=collection, namespace=f"{where.db}.{source}")
     physical = pipeline(value, scope, where, place)
+    first = value[0].first if value else None
     if not collection and first != "$documents":
-        msg = f"{{aggregate: 1}} is not valid for '{first}'; a collection is required."
+        kind = f"'{first}'; a collection is required." if first else "an empty pipeline."
+        msg = f"{{aggregate: 1}} is not valid for {kind}"
         raise InvalidNamespaceError(msg, str(where))
     return physical
 
 
-def _is_stage(value: Any) -> bool:
-    return isinstance(value, Document)
+def _flag(value: Any, _scope: Scope, where: Where) -> Any:
+    if not isinstance(value, bool):
+        raise wrong_type(value, where, "bool")
+    return value
 
 
 def _optional(rule: Any) -> Any:
@@ -119,10 +123,13 @@ def _cursor(value: Any, scope: Scope, where: Where) -> Any:
 
 
 def _disk_use(value: Any, scope: Scope, where: Where) -> Any:
-    if value is True and not scope.limits.disk_use:
+    """Never left out: the server's own default is that everybody may (6.0)."""
+    if where.path[-1] not in where.owner:
+        return False
+    if _flag(value, scope, where) and not scope.limits.disk_use:
         msg = "allowDiskUse is not supported"
         raise InvalidOptionsError(msg, str(where))
-    return False if value is None else value
+    return value
 
 
 def _read_concern(value: Any, _scope: Scope, where: Where) -> Any:
@@ -136,7 +143,9 @@ def _write_concern(value: Any, _scope: Scope, where: Where) -> Any:
     """`w: 0` becomes `w: 1`, so that errors and limits are still seen; the wait is capped."""
     fields = dict(subfields(value, _WRITE_CONCERN, where))
     fields.pop("provenance", None)
-    if number(fields.get("w")) == 0:
+    acknowledged = number(fields.get("w"))
+    if acknowledged is not None and not abs(acknowledged) >= 1:
+        # The server cuts fractions off and takes NaN for 0 (6.0.5).
         fields["w"] = 1
     timeout = number(fields.get("wtimeout"))
     if timeout is not None and timeout > MAX_WRITE_TIMEOUT_MS:
@@ -157,8 +166,15 @@ def _filter(value: Any, scope: Scope, where: Where) -> Any:
     return read_filter(value, scope, where)
 
 
-def _required_filter(value: Any, scope: Scope, where: Where) -> Any:
+def _write_query(value: Any, scope: Scope, where: Where) -> Any:
     return write_filter(EMPTY_DOCUMENT if value is None else value, scope, where)
+
+
+def _shown_filter(value: Any, scope: Scope, where: Where) -> Any:
+    """A filter on names and sizes, which a plan applies to logical documents."""
+    if value is not None:
+        check_filter(value, scope, where)
+    return value
 
 
 def _more(value: Any, scope: Scope, _where: Where) -> Any:
@@ -181,6 +197,7 @@ CURSOR: Final = Rule(_cursor)
 DISK_USE: Final = Rule(_disk_use)
 DROPPED: Final = Rule(_drop)
 EXPRESSION: Final = Rule(expression)
+FLAG: Final = Rule(_flag)
 LIMIT: Final = Rule(_optional(limit))
 MORE: Final = Rule(_more)
 PASS: Final = Rule(_pass)
@@ -188,11 +205,13 @@ PIPELINE: Final = Rule(_pipeline)
 PROJECTION: Final = Rule(_projection)
 READ_FILTER: Final = Rule(_filter)
 READ_QUERY: Final = Rule(read_filter)
+SHOWN_FILTER: Final = Rule(_shown_filter)
 SOURCE: Final = Rule(_aggregate_target)
 TARGET: Final = Rule(_read_target)
 UNSUPPORTED: Final = Rule(_unsupported)
 UPDATE: Final = Rule(update)
-WRITE_FILTER: Final = Rule(_required_filter)
+WRITE_FILTER: Final = Rule(write_filter)
+WRITE_QUERY: Final = Rule(_write_query)
 WRITE_TARGET: Final = Rule(_write_target)
 
 GENERIC: Final[Mapping[str, Rule]] = {

@@ -33,7 +33,7 @@ class Place:
         rewrite: rewrites a nested pipeline. inside: the stage whose pipeline this is; "" on top.
         level: nesting of pipelines. guarded: documents come from a collection, so the first
             stage must carry the tenant's condition. namespace: logical, for `$collStats`.
-        following: the client's next stage, or None.
+        preceding, following: the client's stages beside it, or None.
     """
 
     rewrite: Callable[[Any, Scope, Where, Place], Stages]
@@ -41,11 +41,12 @@ class Place:
     level: int = 0
     guarded: bool = True
     namespace: str = ""
+    preceding: Document | None = None
     following: Document | None = None
 
     def nested(self, inside: str, *, guarded: bool = True) -> Place:
         """The place of a pipeline inside a stage that stands here."""
-        return replace(self, inside=inside, level=self.level + 1, guarded=guarded, following=None)
+        return replace(self, inside=inside, level=self.level + 1, guarded=guarded)
 
 
 def members(value: Any, known: frozenset[str], where: Where) -> Document:
@@ -119,15 +120,27 @@ def _filters_afterwards(name: Any, where: Where, place: Place) -> bool:
         return False
     if foreign_collation(where.owner) or name == TAG_FIELD:
         return False
-    return not _unwinds(place.following, name)
+    return not _unwound_next(place, name)
 
 
-def _unwinds(stage: Document | None, name: str) -> bool:
-    if stage is None or stage.first != "$unwind":
-        return False
-    operand = stage["$unwind"]
+def _unwound_next(place: Place, name: Any) -> bool:
+    stage = place.following
+    return stage is not None and stage.first == "$unwind" and _unwinds(stage["$unwind"], name)
+
+
+def _unwinds(operand: Any, name: Any) -> bool:
     path = operand.get("path") if isinstance(operand, Document) else operand
     return bool(path == f"${name}")
+
+
+def unwind(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
+    """`$unwind`: behind a `$graphLookup`, which it is merged with, it takes the tags along."""
+    check_expression(value, scope, where)
+    before = place.preceding
+    search = before.get("$graphLookup") if before is not None and scope.hidden else None
+    if search is not None and _unwinds(value, search.get("as")):
+        return [{"$unwind": value}, _without_tags(search["as"])]
+    return [{"$unwind": value}]
 
 
 def _own_items(name: str, scope: Scope) -> dict[str, Any]:
@@ -146,7 +159,7 @@ _GRAPH_LOOKUP: Final = frozenset({
 })  # fmt: skip
 
 
-def graph_lookup(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
+def graph_lookup(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     """`$graphLookup`: the condition holds at every step of the search."""
     spec = members(value, _GRAPH_LOOKUP, where)
     check_expression(spec.get("startWith"), scope, where.at("startWith"))
@@ -159,9 +172,13 @@ def graph_lookup(value: Any, scope: Scope, where: Where, _place: Place) -> Stage
         ),
         "maxDepth": _depth(spec.get("maxDepth"), scope, where),
     }
-    if not scope.hidden:
+    if not scope.hidden or _unwound_next(place, spec.get("as")):
         return [{"$graphLookup": fields}]
-    return [{"$graphLookup": fields}, {"$unset": f"{spec.get('as')}.{TAG_FIELD}"}]
+    return [{"$graphLookup": fields}, _without_tags(spec.get("as"))]
+
+
+def _without_tags(name: Any) -> dict[str, str]:
+    return {"$unset": f"{name}.{TAG_FIELD}"}
 
 
 def _depth(value: Any, scope: Scope, where: Where) -> Any:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bson.int64 import Int64
+
 from mdb_engine.exceptions import (
     DatabaseDifferCaseError,
     InvalidNamespaceError,
@@ -24,6 +26,9 @@ RESERVED_SLUGS: Final = frozenset(
     {"admin", "apps", "config", "local", "mdb", "mdb_engine", "system"}
 )
 RESERVED_DATABASES: Final = frozenset({"admin", "config", "local", "$external"})
+
+_DOUBLED = re.compile(r"(.)(?=\1)(dzs|cs|dz|gi|li|ni|sz|ti|zs)")
+"""How Hungarian writes some letters of two or three characters twice: `ccs` is `cscs`."""
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
 _COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -69,12 +74,10 @@ def fold(slug: str) -> str:
     >>> fold("shop-01") == fold("shop_1")
     True
     """
-    bare = slug.replace("_", "").replace("-", "")
-    for long, short in (("dzsdzs", "ddzs"), ("cscs", "ccs"), ("dzdz", "ddz"), ("gygy", "ggy"),
-                        ("lyly", "lly"), ("nyny", "nny"), ("szsz", "ssz"), ("tyty", "tty"),
-                        ("zszs", "zzs")):  # fmt: skip
-        bare = bare.replace(long, short)
-    bare = bare.replace("y", "i").replace("w", "v")
+    bare = slug.replace("_", "").replace("-", "").replace("y", "i").replace("w", "v")
+    longer = _DOUBLED.sub(r"\2\2", bare)
+    while longer != bare:
+        bare, longer = longer, _DOUBLED.sub(r"\2\2", longer)
     return re.sub(r"(?<!\d)0+(?=\d)", "", bare)
 
 
@@ -93,7 +96,7 @@ def decode_database(encoded: str) -> str | None:
     """The logical name again; None for a spelling that `encode_database` does not produce."""
     try:
         plain = _ENCODED.sub(lambda m: bytes([int(m[1], 16)]), encoded.encode()).decode()
-    except UnicodeDecodeError:
+    except UnicodeError:
         return None
     return plain if encode_database(plain) == encoded else None
 
@@ -110,17 +113,18 @@ def check_database(name: Any, scope: Scope | None = None, command: str = "") -> 
         raise InvalidNamespaceError(msg, "$db")
     if name.lower() in RESERVED_DATABASES:
         raise UnauthorizedError(not_authorized(name, command), "$db")
-    size = len(name.encode("utf-8", "surrogateescape"))
-    if not 0 < size <= MAX_DATABASE_BYTES or _BAD_IN_DATABASE.search(name) or not _utf8(name):
-        msg = f"Invalid database name: '{name}'"
+    if not _legal_database(name):
+        msg = f"Invalid database name: '{printable(name)}'"
         raise InvalidNamespaceError(msg, "$db")
     if scope is not None and name not in scope.home:
         _check_foreign_database(name, scope, command)
     return name
 
 
-def _utf8(name: str) -> bool:
-    return not any("\ud800" <= c <= "\udfff" for c in name)
+def _legal_database(name: str) -> bool:
+    if any("\ud800" <= char <= "\udfff" for char in name):
+        return False  # bytes that are not UTF-8
+    return 0 < len(name.encode()) <= MAX_DATABASE_BYTES and not _BAD_IN_DATABASE.search(name)
 
 
 def _check_foreign_database(name: str, scope: Scope, command: str) -> None:
@@ -205,8 +209,8 @@ def type_name(value: Any) -> str:
     """MongoDB's name of a value's type, for error texts."""
     if isinstance(value, Raw):
         return value.type_name
-    for kind, name in ((bool, "bool"), (str, "string"), (float, "double"), (int, "int"),
-                       (type(None), "null"), (Mapping, "object")):  # fmt: skip
+    for kind, name in ((bool, "bool"), (str, "string"), (float, "double"), (Int64, "long"),
+                       (int, "int"), (type(None), "null"), (Mapping, "object")):  # fmt: skip
         if isinstance(value, kind):
             return name
     return "array"
@@ -218,18 +222,19 @@ def printable(text: str) -> str:
 
 
 def unphysical(physical: str, scope: Scope) -> tuple[str, str] | None:
-    """(logical database, collection) of a physical name; None when the app cannot see it."""
-    owned_by = owner(physical, scope.slugs)
-    if owned_by in scope.readable:
+    """(logical database, collection) of a physical name; None when the app cannot spell it."""
+    if _granted(physical, scope) is not None:
         return scope.home[0], physical
-    if owned_by != scope.slug:
+    if owner(physical, scope.slugs) != scope.slug:
         return None
     rest = physical[len(scope.slug) + 1 :]
-    if not rest.startswith("@"):
-        return (scope.home[0], rest) if valid_collection(rest) else None
-    encoded, _, name = rest[1:].partition(".")
-    db = decode_database(encoded)
-    return (db, name) if db and name and valid_collection(name) else None
+    db = scope.home[0]
+    if rest.startswith("@"):
+        encoded, _, rest = rest[1:].partition(".")
+        db = decode_database(encoded) or ""
+        if db in scope.home or db.lower() in RESERVED_DATABASES or not _legal_database(db):
+            return None
+    return (db, rest) if valid_collection(rest) else None
 
 
 def longer_slugs(slug: str, readable: Collection[str], ledger: Iterable[str]) -> tuple[str, ...]:

@@ -41,15 +41,8 @@ def run_plan(asked: Asked, token: str) -> Plan:
     try:
         reply = yield from PLANS[asked.physical.plan](asked, token)
     except FailedError as error:
-        reply = _translated(error.reply, asked)
+        reply = asked.words.texts(Document(error.reply))
     return encode(reply)
-
-
-def _translated(reply: bytes, asked: Asked) -> dict[str, Any]:
-    words = asked.words
-    kept = ("ok", "code", "codeName", "errorLabels")
-    fields = {name: value for name, value in Document(reply).items() if name in kept}
-    return {**fields, "errmsg": words.text(str(Document(reply).get("errmsg", "")))}
 
 
 def _step(command: Mapping[str, Any]) -> Part:
@@ -100,12 +93,19 @@ def _own(items: Iterable[Document], scope: Scope, db: str) -> Iterable[tuple[str
             yield logical[1], item
 
 
-def _filtered(items: list[Any], asked: Asked) -> Part:
-    """The client's filter, on logical documents; the server itself evaluates it."""
+def _condition(asked: Asked) -> Document:
+    """The client's filter, checked before anything is asked."""
     condition = asked.command.get("filter")
-    if condition is None or (isinstance(condition, Document) and not condition):
-        return items
+    if condition is None:
+        return EMPTY_DOCUMENT
     check_filter(condition, asked.scope, Where(asked.name, asked.db, path=("filter",)))
+    return Document(encode(condition))
+
+
+def _filtered(items: list[Any], condition: Document, asked: Asked) -> Part:
+    """What fits the client's filter on logical documents; the server itself evaluates it."""
+    if not condition or not items:
+        return items
     if list(condition) == ["name"] and isinstance(condition["name"], str):
         return [item for item in items if item["name"] == condition["name"]]
     command = {
@@ -115,7 +115,11 @@ def _filtered(items: list[Any], asked: Asked) -> Part:
         "maxTimeMS": asked.scope.limits.default_time_ms,
         "$db": asked.scope.database,
     }
-    return (yield from _drained(command, "$cmd.aggregate")) if items else []
+    return (yield from _drained(command, "$cmd.aggregate"))
+
+
+_BRIEF: Final = frozenset({"name", "type"})
+"""What `nameOnly` shows of a collection."""
 
 
 def _shown(name: str, item: Document) -> dict[str, Any]:
@@ -129,10 +133,13 @@ def _shown(name: str, item: Document) -> dict[str, Any]:
 
 def _list_collections(asked: Asked, _token: str) -> Part:
     scope, db = asked.scope, asked.db
-    name_only = asked.command.get("nameOnly") is True
-    items = yield from _physical_collections(scope, _pattern(scope, db), name_only=name_only)
+    name_only, condition = asked.command.get("nameOnly") is True, _condition(asked)
+    brief = name_only and condition.keys() <= _BRIEF
+    items = yield from _physical_collections(scope, _pattern(scope, db), name_only=brief)
     shown = [_shown(name, item) for name, item in _own(items, scope, db)]
-    found = yield from _filtered(shown, asked)
+    found = yield from _filtered(shown, condition, asked)
+    if name_only:
+        found = [{name: item[name] for name in item if name in _BRIEF} for item in found]
     cursor = {"id": Raw(0x12, bytes(8)), "ns": f"{db}.$cmd.listCollections", "firstBatch": found}
     return {"cursor": cursor, "ok": 1.0}
 
@@ -149,7 +156,7 @@ def _size(physical: str, scope: Scope) -> Part:
 
 
 def _list_databases(asked: Asked, _token: str) -> Part:
-    scope, command = asked.scope, asked.command
+    scope, command, condition = asked.scope, asked.command, _condition(asked)
     items = yield from _physical_collections(scope, f"^{scope.slug}_", name_only=True)
     by_database: dict[str, list[str]] = {scope.home[0]: []}
     for item in items:
@@ -165,7 +172,7 @@ def _list_databases(asked: Asked, _token: str) -> Part:
                 size += yield from _size(name, scope)
             entry |= {"sizeOnDisk": size, "empty": not names}
         entries.append(entry)
-    found = yield from _filtered(entries, asked)
+    found = yield from _filtered(entries, condition, asked)
     reply: dict[str, Any] = {"databases": found}
     if command.get("nameOnly") is not True:
         total = sum(number(entry["sizeOnDisk"]) or 0 for entry in found)
@@ -188,9 +195,6 @@ def _drop_database(asked: Asked, _token: str) -> Part:
         if not reply.get("ok") and reply.get("code") != _NOT_FOUND:
             raise FailedError(raw)
     return {"dropped": db, "ok": 1.0} if own else {"ok": 1.0}
-
-
-_COPIED: Final = frozenset({"capped", "clusteredIndex", "collation", "max", "size"})
 
 
 def _out(asked: Asked, token: str) -> Part:
@@ -228,7 +232,10 @@ def _out(asked: Asked, token: str) -> Part:
 
 
 def _target_definition(target: str, scope: Scope) -> Part:
-    """Options and indexes that the new collection inherits, as with the server's own `$out`."""
+    """Options and indexes that the new collection inherits, as with the server's own `$out`.
+
+    The refusals are the server's own, which come at the end there (6.0.5).
+    """
     items = yield from _drained(
         {
             "listCollections": 1,
@@ -240,17 +247,27 @@ def _target_definition(target: str, scope: Scope) -> Part:
     )
     if not items:
         return {}, []
-    if items[0].get("type") == "view":
-        raise FailedError(encode(_is_view(scope)))
-    given = items[0].get("options", EMPTY_DOCUMENT)
-    options = {name: value for name, value in given.items() if name in _COPIED}
+    options = items[0].get("options", EMPTY_DOCUMENT)
+    _check_replaceable(f"{scope.database}.{target}", items[0].get("type"), options)
     indexes = yield from _drained({"listIndexes": target, "$db": scope.database}, target)
-    return options, [dict(item) for item in indexes if list(item["key"]) != ["_id"]]
+    own = (item for item in indexes if item["name"] != "_id_" and not item.get("clustered"))
+    return options, [dict(item) for item in own]
 
 
-def _is_view(_scope: Scope) -> dict[str, Any]:
-    text = "the target of $out is a view, not a collection"
-    return {"ok": 0.0, "errmsg": text, "code": 166, "codeName": "CommandNotSupportedOnView"}
+def _check_replaceable(namespace: str, kind: Any, options: Mapping[str, Any]) -> None:
+    if kind == "view":
+        text = f"Namespace {namespace} is a view, not a collection"
+        raise _failed(text, 166, "CommandNotSupportedOnView")
+    if kind == "timeseries":
+        text = f"Namespace {namespace} is a timeseries collection"
+        raise _failed(text, 166, "CommandNotSupportedOnView")
+    if options.get("capped"):
+        text = f"namespace '{namespace}' is capped so it can't be used for $out"
+        raise _failed(text, 17152, "Location17152")
+
+
+def _failed(text: str, code: int, name: str) -> FailedError:
+    return FailedError(encode({"ok": 0.0, "errmsg": text, "code": code, "codeName": name}))
 
 
 PLANS: Final[Mapping[str, Callable[[Asked, str], Part]]] = {

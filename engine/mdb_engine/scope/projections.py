@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from bson.decimal128 import Decimal128
-
 from mdb_engine.exceptions import TypeMismatchError
-from mdb_engine.rawbson import DECIMAL, Array, Document, Raw
+from mdb_engine.rawbson import Array, Document
+from mdb_engine.scope.caps import number, truth
 from mdb_engine.scope.model import TAG_FIELD, Scope, Where
 from mdb_engine.scope.names import type_name
 from mdb_engine.scope.veil import names_tag, veil
@@ -16,49 +15,46 @@ from mdb_engine.scope.walk import check_expression
 
 INCLUSION: Final = "inclusion"
 EXCLUSION: Final = "exclusion"
-
-
-def truth(value: Any) -> bool | None:
-    """A number's or bool's truth as the server sees it (NaN is true); None for the rest."""
-    if isinstance(value, bool | int | float):
-        return bool(value)
-    if isinstance(value, Raw) and value.kind == DECIMAL:
-        return bool(Decimal128.from_bid(value.data).to_decimal() != 0)
-    return None
+_UNDECIDED: Final = frozenset({"$elemMatch", "$meta"})
 
 
 def kinds(projection: Document) -> set[str]:
-    """What the members of a projection say: inclusion, exclusion, both, or (never) nothing.
+    """What the members of a projection say: inclusion, exclusion, or both, which is an error.
 
-    The server's rule, compared on 5,620 projections with 6.0.5.
+    The server's rule, compared on 20,000 projections with 6.0.5.
     """
-    found = set(_decisions(projection, top=True))
+    leaves = list(_leaves(projection))
+    found = {kind for value in leaves if (kind := _kind(value)) is not None}
     if found:
         return found
-    return {INCLUSION if truth(projection.get("_id")) else EXCLUSION}
+    named = {value.first for value in leaves if isinstance(value, Document)}
+    first_match = "$elemMatch" in named and "$slice" not in named
+    included = truth(projection.get("_id")) or first_match
+    return {INCLUSION if included else EXCLUSION}
 
 
-def _decisions(projection: Document, *, top: bool) -> Iterator[str]:
+def _leaves(projection: Document, *, top: bool = True) -> Iterator[Any]:
+    """Every value that is not a path in nested form; a plain `_id` says nothing about others."""
     for name, value in projection.items():
-        whether = truth(value)
-        if whether is not None:
-            if not (top and name == "_id"):
-                yield INCLUSION if whether else EXCLUSION
-        elif isinstance(value, Document) and not (value.first or "$").startswith("$"):
-            yield from _decisions(value, top=False)
-        elif not _undecided(value):
-            yield INCLUSION
+        if isinstance(value, Document) and not (value.first or "$").startswith("$"):
+            yield from _leaves(value, top=False)
+        elif not (top and name == "_id" and truth(value) is not None):
+            yield value
 
 
-def _undecided(value: Any) -> bool:
-    if not isinstance(value, Document):
-        return False
-    if value.first == "$meta":
-        return True
-    operand = value.get("$slice") if value.first == "$slice" else None
-    if isinstance(operand, Array):
-        return all(truth(item) is not None for item in operand)
-    return truth(operand) is not None and not isinstance(operand, bool)
+def _kind(value: Any) -> str | None:
+    """What one member says of the others; None: nothing."""
+    whether = truth(value)
+    if whether is not None:
+        return INCLUSION if whether else EXCLUSION
+    if isinstance(value, Document) and value.first in _UNDECIDED:
+        return None
+    if isinstance(value, Document) and value.first == "$slice":
+        operand = value["$slice"]
+        numbers = operand if isinstance(operand, Array) else [operand]
+        if all(number(item) is not None for item in numbers):
+            return None
+    return INCLUSION
 
 
 def projection(value: Any, scope: Scope, where: Where) -> Any:

@@ -13,7 +13,10 @@ _LOOKAROUNDS: Final = ("?=", "?!", "?<=", "?<!")
 
 
 def complexity(pattern: str) -> int:
-    """Quantifiers, alternations, nested groups and lookarounds of a pattern, added up.
+    r"""Quantifiers, alternations, nested groups and lookarounds of a pattern, added up.
+
+    Characters in classes and quotations count as if they stood outside: where those begin and
+    end is easily hidden (`\Q[\E`, `(?#[)`, `\c[`).
 
     >>> complexity("(a+)+|b")
     3
@@ -23,27 +26,16 @@ def complexity(pattern: str) -> int:
         char = pattern[position]
         position += 1
         if char == "\\":
-            position += 1
-        elif char == "[":
-            position = _class_end(pattern, position)
+            position += 2 if pattern.startswith("c", position) else 1
         elif char == "(":
             score += (depth > 0) + pattern.startswith(_LOOKAROUNDS, position)
             depth += 1
             position += pattern.startswith("?", position)
         elif char == ")":
-            depth -= 1
+            depth = max(0, depth - 1)
         else:
             score += char in _QUANTIFIERS or char == "|"
     return score
-
-
-def _class_end(pattern: str, position: int) -> int:
-    """Behind the `]` that closes a character class; a `]` in first place is a member."""
-    position += pattern.startswith("^", position)
-    position += pattern.startswith("]", position)
-    while position < len(pattern) and pattern[position] != "]":
-        position += 2 if pattern[position] == "\\" else 1
-    return position + 1
 
 
 def check_regex(pattern: str, options: str, limits: Limits, where: Where) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mdb_engine.exceptions import OperationFailedError
 from mdb_engine.rawbson import (
     Array,
     Document,
@@ -71,9 +72,7 @@ def answer(reply: bytes, asked: Asked) -> bytes:
 def _errors(reply: bytes, asked: Asked) -> bytes:
     words = asked.words
     for name in ERROR_FIELDS:
-        value = find(reply, name.decode())
-        if value is not None:
-            reply = replace(reply, name.decode(), words.texts(value))
+        reply = replace(reply, name.decode(), words.texts(find(reply, name.decode())))
     return reply
 
 
@@ -85,15 +84,19 @@ def _cursor(reply: bytes, asked: Asked) -> bytes:
 
 
 def _aggregate(reply: bytes, asked: Asked) -> bytes:
-    return explained(reply, asked) if "explain" in asked.command else _cursor(reply, asked)
+    # `explain: false` is answered with a cursor.
+    return explained(reply, asked) if find(reply, "cursor") is None else _cursor(reply, asked)
 
 
 def _distinct(reply: bytes, asked: Asked) -> bytes:
     values = find(reply, "values")
-    most = asked.scope.limits.max_results
-    if not isinstance(values, Array) or len(values) <= most:
+    limits = asked.scope.limits
+    if not isinstance(values, Array) or len(values) <= limits.max_results:
         return reply
-    return replace(reply, "values", list(values)[:most])
+    if limits.result_overflow == "error":
+        msg = f"result exceeds the limit of {limits.max_results} documents"
+        raise OperationFailedError(msg)
+    return replace(reply, "values", values[: limits.max_results])
 
 
 def _drop(reply: bytes, asked: Asked) -> bytes:
@@ -145,7 +148,7 @@ def refused_whole(asked: Asked) -> bytes:
     return encode({**fields, "writeErrors": [write_error(e) for e in asked.physical.refused]})
 
 
-_EXPLAINED_PARTS: Final = frozenset({"executionStats", "queryPlanner", "shards", "stages"})
+_NOT_SHOWN: Final = frozenset({"$clusterTime", "$readPreference", "lsid"})
 
 
 def explained(reply: bytes, asked: Asked) -> bytes:
@@ -154,20 +157,24 @@ def explained(reply: bytes, asked: Asked) -> bytes:
     if not document.get("ok"):
         return reply
     words = asked.words
-    inner = asked.command.get("explain")
-    shown = inner if isinstance(inner, Document) else asked.command
     host, _, port = asked.scope.address.rpartition(":")
     fields: dict[str, Any] = {}
     for name, value in document.items():
-        if name in _EXPLAINED_PARTS:
-            fields[name] = words.values(value)
-        elif name == "command":
-            fields[name] = {k: v for k, v in shown.items() if k not in ("lsid", "$clusterTime")}
+        if name == "command":
+            fields[name] = _shown(asked)
         elif name == "serverInfo" and isinstance(value, Document):
             fields[name] = {**value, "host": host, "port": int(port)}
         else:
-            fields[name] = value
+            fields[name] = words.explained(value)
     return encode(fields)
+
+
+def _shown(asked: Asked) -> dict[str, Any]:
+    """The explained command as the client sent it."""
+    inner = asked.command.get("explain")
+    command = inner if isinstance(inner, Document) else asked.command
+    fields = {name: value for name, value in command.items() if name not in _NOT_SHOWN}
+    return {**fields, "$db": asked.db}
 
 
 REPLIES: Final[Mapping[str, Callable[[bytes, Asked], bytes]]] = {

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from mdb_engine.exceptions import QueryValidationError
 from mdb_engine.rawbson import Array, Document, encode, encode_array
+from mdb_engine.scope.caps import MAX_INT64, number
 from mdb_engine.scope.model import TAG_FIELD, Where
 
 
@@ -52,17 +53,27 @@ def _patterns(value: Any, _: Where) -> Any:
     """Each pattern, told not to match the tag; `.*` finds what stood anywhere in the name."""
     if not isinstance(value, Document):
         return value
-    return {f"^(?!{TAG_FIELD}$)(?s:.*)(?:{pattern})": rule for pattern, rule in value.items()}
+    return {rf"^(?!{TAG_FIELD}\z)(?s:.*)(?:{pattern})": rule for pattern, rule in value.items()}
 
 
 def _count(value: Any, _: Where) -> Any:
-    return value + 1 if isinstance(value, int | float) and not isinstance(value, bool) else value
+    """One more, for the tag; what is no count stays, for the server to refuse."""
+    given = number(value)
+    return min(given + 1, MAX_INT64) if given is not None and given >= 0 else value
 
 
 def _all(value: Any, where: Where) -> Any:
     if not isinstance(value, Array):
         return value
     return Array(encode_array([spare_tag(v, where.at(i)) for i, v in enumerate(value)]))
+
+
+def _enum(value: Any, where: Where) -> Any:
+    """Whole documents to be equal to: no tagged one ever is."""
+    if isinstance(value, Array) and any(isinstance(item, Document) for item in value):
+        msg = "enum of whole documents is not supported"
+        raise QueryValidationError(msg, str(where))
+    return value
 
 
 def _dependencies(value: Any, where: Where) -> Any:
@@ -78,6 +89,7 @@ _KEYWORDS: Final[Mapping[str, Callable[[Any, Where], Any]]] = {
     "allOf": _all,
     "anyOf": _all,
     "dependencies": _dependencies,
+    "enum": _enum,
     "maxProperties": _count,
     "minProperties": _count,
     "not": spare_tag,

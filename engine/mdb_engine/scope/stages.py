@@ -24,8 +24,9 @@ from mdb_engine.rawbson import Array, Document
 from mdb_engine.scope import joins, writers
 from mdb_engine.scope.clauses import blind, guarded, read_filter
 from mdb_engine.scope.joins import EMPTY_DOCUMENT, Place, Stages, members
-from mdb_engine.scope.model import TAG_FIELD, Scope, Where
+from mdb_engine.scope.model import Scope, Where
 from mdb_engine.scope.names import not_authorized
+from mdb_engine.scope.veil import names_tag
 from mdb_engine.scope.visibility import UNSET, Sight, uses_tag
 from mdb_engine.scope.walk import check_expression, check_filter
 
@@ -159,7 +160,7 @@ STAGES: Final[Mapping[str, StageRule]] = {
     "$sortByCount": _DROPPING,
     "$unionWith": StageRule(joins.union_with, Sight.SEES),
     "$unset": _PASSING,
-    "$unwind": _PASSING,
+    "$unwind": StageRule(joins.unwind),
 }
 
 DENIED_STAGES: Final = frozenset({
@@ -176,6 +177,7 @@ _NESTED_ERRORS: Final[Mapping[str, type[RefusedError]]] = {
     "$lookup": LookupStageError,
     "$unionWith": UnionStageError,
 }
+_OUTPUTS: Final = ("distanceField", "includeLocs")
 _STATISTICS: Final = frozenset({"$collStats", "$indexStats"})
 
 
@@ -188,24 +190,34 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     """
     stages = _parsed(value, scope, where, place)
     physical: Stages = []
-    if place.guarded and not (stages and _rule(stages[0][0], where).head):
+    if place.guarded and not (stages and _head(stages[0][0])):
         physical.append({"$match": guarded(scope, where, None, write=False)})
     seeing = scope.hidden and place.inside != "$facet"
     for index, (name, stage) in enumerate(stages):
         here = where.at(index, name)
         rule = _rule(name, here)
         _check_position(name, rule, here, place, last=index == len(stages) - 1)
-        following = stages[index + 1][1] if index + 1 < len(stages) else None
         head = rule.head if index == 0 and place.guarded else None
         if seeing:
             sight = _sight(name, rule, stage[name], leading=index == 0 and rule.head is not None)
             if sight is Sight.SEES:
                 physical.append(UNSET)
             seeing = sight is Sight.PASSES
-        here_place = replace(place, following=following)
-        physical += (head or rule.rewrite)(stage[name], scope, here, here_place)
+        physical += (head or rule.rewrite)(stage[name], scope, here, _between(place, stages, index))
         seeing = seeing and UNSET not in physical
     return _finished(stages, physical, scope, place, seeing=seeing)
+
+
+def _head(name: str) -> StageFunction | None:
+    rule = STAGES.get(name)
+    return None if rule is None else rule.head
+
+
+def _between(place: Place, stages: list[tuple[str, Document]], index: int) -> Place:
+    """The place of one stage among the client's others."""
+    before = stages[index - 1][1] if index else None
+    behind = stages[index + 1][1] if index + 1 < len(stages) else None
+    return replace(place, preceding=before, following=behind)
 
 
 def _finished(
@@ -230,11 +242,13 @@ def _sight(name: str, rule: StageRule, operand: Any, *, leading: bool) -> Sight:
         return rule.sight
     if not leading:
         return Sight.SEES
-    writes = isinstance(operand, Document) and TAG_FIELD in (
-        operand.get("distanceField"),
-        operand.get("includeLocs"),
-    )
-    return Sight.DROPS if writes else rule.sight
+    return Sight.DROPS if name == "$geoNear" and _overwrites(operand) else rule.sight
+
+
+def _overwrites(operand: Any) -> bool:
+    """Whether `$geoNear` puts something else in the tag's place."""
+    paths = [operand.get(n) for n in _OUTPUTS] if isinstance(operand, Document) else []
+    return any(isinstance(path, str) and names_tag(path) for path in paths)
 
 
 def _parsed(value: Any, scope: Scope, where: Where, place: Place) -> list[tuple[str, Document]]:
@@ -282,6 +296,3 @@ def _check_position(name: str, rule: StageRule, where: Where, place: Place, *, l
     if rule.writes and not last:
         msg = f"{name} can only be the final stage in the pipeline"
         raise StagePositionError(msg, str(where))
-
-
-TOP: Final = Place(pipeline)

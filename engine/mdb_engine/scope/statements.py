@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mdb_engine.exceptions import (
     ImmutableFieldError,
+    MissingFieldError,
     NotSingleValueFieldError,
     RefusedError,
     ResourceLimitExceeded,
 )
+from mdb_engine.rawbson import Array
 from mdb_engine.scope import fields
 from mdb_engine.scope.clauses import tag
-from mdb_engine.scope.fields import DROP, subfields, wrong_type
+from mdb_engine.scope.fields import subfields, wrong_type
 from mdb_engine.scope.model import Rule, Scope, StatementError, Where
 
 STATEMENT_ERRORS: Final[tuple[type[RefusedError], ...]] = (
@@ -46,13 +48,15 @@ def _batch(
     values: Any, scope: Scope, where: Where, one: Callable[[Any, Scope, Where], Any]
 ) -> list[Any]:
     """The statements that are left. The same ones for the same batch: retries depend on it."""
-    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+    if not isinstance(values, Array | list):
         raise wrong_type(values, where, "array")
     notes, kept, left = where.notes, [], []
     for index, value in enumerate(values):
         try:
             left.append(one(value, scope, where.at(index)))
         except STATEMENT_ERRORS as error:
+            if where.path[0] == "explain":
+                raise
             notes.refused.append(StatementError(index, error.code, error.reason))
             if where.owner.get("ordered") is not False:
                 break
@@ -64,9 +68,13 @@ def _batch(
 
 def _rewritten(rules: Mapping[str, Rule], value: Any, scope: Scope, where: Where) -> dict[str, Any]:
     statement = subfields(value, frozenset(rules), where)
+    if "q" not in statement:
+        # Nothing goes without the tenant's condition, not even what the server would refuse.
+        path = ".".join((where.command, where.path[-2], "q"))
+        msg = f"BSON field '{path}' is missing but a required field"
+        raise MissingFieldError(msg, str(where.at("q")))
     here = where.inside(statement)
-    result = {n: rules[n].decoded(v, scope, here.at(n)) for n, v in statement.items()}
-    return {name: item for name, item in result.items() if item is not DROP}
+    return {n: rules[n].decoded(v, scope, here.at(n)) for n, v in statement.items()}
 
 
 def _documents(values: Any, scope: Scope, where: Where) -> Any:

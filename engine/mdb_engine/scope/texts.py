@@ -7,15 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mdb_engine.rawbson import Array, Document
+from mdb_engine.rawbson import Array, Document, find, map_texts
 from mdb_engine.scope.model import Scope
-from mdb_engine.scope.names import unphysical
+from mdb_engine.scope.names import owner, unphysical
 
 _SESSION: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12} - [A-Za-z0-9+/]+=* - +- *"
-_PHYSICAL: Final = (
-    r"(?P<bucket>system\.buckets\.)?"
-    r"(?P<name>[a-z0-9][a-z0-9_-]*_(?:@[A-Za-z0-9_%-]+\.)?[A-Za-z_][A-Za-z0-9_.-]*)"
-)
+_APP: Final = r"[a-z0-9][a-z0-9_-]*_(?:@[A-Za-z0-9_%@-]+\.)?[A-Za-z_][A-Za-z0-9_.-]*"
+_ENGINE: Final = r"(?:_mdb_engine_|apps_config|system\.|tmp\.)[A-Za-z0-9_.-]*"
+
+NAME_FIELDS: Final = frozenset({"$merge", "$out", "$unionWith", "coll", "from", "into"})
+"""Members of an explanation that hold a collection's name without its database."""
+
+OWN_VALUES: Final = frozenset({
+    b"consideredValue", b"consideredValues", b"failingDocumentId", b"keyPattern", b"keyValue",
+})  # fmt: skip
+"""Members of an error that show the app's own documents: never rewritten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,70 +40,71 @@ class Words:
     def text(self, text: str) -> str:
         """A text without physical names, other apps' names and digests of sessions.
 
-        Names that the command used go first and longest first: planner errors glue the next
-        word to them (`ns=P.shop_tasksTree`, 6.0.5), so a pattern alone would take too much.
+        Planner errors glue the next word to a name (`ns=P.shop_tasksTree`, 6.0.5), so where the
+        name of an own collection ends is told by the names that the command used.
         """
         return self._pattern().sub(self._word, text)
 
     def _pattern(self) -> re.Pattern[str]:
         database = re.escape(self.scope.database)
-        known = "|".join(re.escape(n) for n in sorted(self.names, key=len, reverse=True))
+        known = "|".join(re.escape(n) for n in self._longest_first())
         parts = [
-            rf"\b{database}\.(?:system\.buckets\.)?(?P<known>{known})" if known else "",
-            rf"\b{database}\.tmp\.[A-Za-z0-9_.-]+",
-            rf"\b{database}\.{_PHYSICAL}",
-            rf"(?<![A-Za-z0-9_.-])(?P<bare>{known})" if known else "",
+            rf"(?<![A-Za-z0-9_]){database}\.(?:system\.buckets\.)?(?P<name>{_APP})",
+            rf"(?<![A-Za-z0-9_]){database}\.(?P<engine>{_ENGINE})",
+            rf"(?<![A-Za-z0-9_.-])(?P<bare>{known})(?![A-Za-z0-9_-])" if known else "",
+            rf"(?<= on ){database}(?= to execute)|(?<=\$db: [\"']){database}(?=[\"'])",
             f"(?P<session>{_SESSION})",
         ]
         return re.compile("|".join(part for part in parts if part))
 
+    def _longest_first(self) -> list[str]:
+        return sorted(self.names, key=len, reverse=True)
+
     def _word(self, match: re.Match[str]) -> str:
         found = match.groupdict()
-        if found["session"]:
-            return ""
-        if found.get("known"):
-            return self.names[found["known"]]
+        if found["name"]:
+            return self._namespace(found["name"])
+        if found["engine"]:
+            return f"{self.db}.?"
         if found.get("bare"):
-            return self.names[found["bare"]].partition(".")[2]
-        return self._namespace(found["name"]) or f"{self.db}.?"
+            return self._logical(found["bare"]).partition(".")[2]
+        return "" if found["session"] else self.db
 
-    def _namespace(self, physical: str | None) -> str | None:
-        if physical is None:
-            return None
+    def _namespace(self, token: str) -> str:
+        """The namespace that begins with a physical name; what follows the name is kept."""
+        name = token.rstrip(".")
+        if owner(name, self.scope.slugs) in (self.scope.slug, *self.scope.readable):
+            known = (n for n in self._longest_first() if name.startswith(n))
+            name = next(known, name)
+        return (self._logical(name) or f"{self.db}.?") + token[len(name) :]
+
+    def _logical(self, physical: str) -> str:
+        """The namespace of a physical collection; "" when the app has no word for it."""
         if physical in self.names:
             return self.names[physical]
-        logical = unphysical(physical, self.scope)
-        return None if logical is None else ".".join(logical)
-
-    def exact(self, text: str) -> str:
-        """A value that is a physical name, or a namespace, as a whole; other texts stay."""
-        bare = text.removeprefix(f"{self.scope.database}.")
-        plain = bare.removeprefix("system.buckets.")
-        namespace = self._namespace(plain)
-        if namespace is None or (bare == text and plain not in self.names):
-            return text
-        name = namespace if bare != text else namespace.partition(".")[2]
-        if plain == bare:
-            return name
-        db, _, collection = name.rpartition(".") if bare == text else name.partition(".")
-        return f"{db}.system.buckets.{collection}".lstrip(".")
-
-    def values(self, value: Any) -> Any:
-        """Every string of a value, through `exact`."""
-        if isinstance(value, str):
-            return self.exact(value)
-        if isinstance(value, Document):
-            return {name: self.values(item) for name, item in value.items()}
-        if isinstance(value, Array):
-            return [self.values(item) for item in value]
-        return value
+        return ".".join(unphysical(physical, self.scope) or ())
 
     def texts(self, value: Any) -> Any:
-        """Every string of a value, through `text`."""
+        """An error in the app's words: every string, except those of its own documents."""
         if isinstance(value, str):
             return self.text(value)
-        if isinstance(value, Document):
-            return {name: self.texts(item) for name, item in value.items()}
-        if isinstance(value, Array):
-            return [self.texts(item) for item in value]
+        if isinstance(value, Document | Array):
+            mapped = map_texts(value.data, lambda _, __, text: self.text(text), OWN_VALUES)
+            return type(value)(mapped)
         return value
+
+    def explained(self, value: Any) -> Any:
+        """A part of an explanation in the app's words: namespaces, and names where they stand."""
+        if isinstance(value, Document | Array):
+            return type(value)(map_texts(value.data, self._explained))
+        return value
+
+    def _explained(self, around: bytes, name: str, text: str) -> str:
+        if name in NAME_FIELDS:
+            return self._logical(text).partition(".")[2] or text
+        if name == "db" and text == self.scope.database:
+            target = find(around, "coll")
+            logical = self._logical(target) if isinstance(target, str) else ""
+            return logical.partition(".")[0] or self.db
+        start = f"{self.scope.database}."
+        return self._pattern().sub(self._word, text) if text.startswith(start) else text

@@ -8,8 +8,10 @@ from typing import Any, Final
 from mdb_engine.exceptions import (
     FailedToParseError,
     ImmutableFieldError,
+    InvalidOptionsError,
     QueryValidationError,
     TypeMismatchError,
+    UnknownStageError,
 )
 from mdb_engine.rawbson import Array, Document
 from mdb_engine.scope.clauses import forced_tag, tag
@@ -79,10 +81,12 @@ def update(value: Any, scope: Scope, where: Where) -> Any:
 
     Raises:
         ImmutableFieldError: it would change the tag. FailedToParseError: unknown operator.
-        QueryValidationError: code or excess. ResourceLimitExceeded: replacement too large.
+        InvalidOptionsError: a stage that updates do not know. QueryValidationError: code or
+        excess. ResourceLimitExceeded: replacement too large.
     """
     if isinstance(value, Array):
-        return _pipeline(value, scope, where)
+        # Each statement of a batch has a pipeline, and a budget, of its own.
+        return _pipeline(value, len(value), scope, where)
     if not isinstance(value, Document):
         msg = "Update argument must be either an object or an array"
         raise FailedToParseError(msg, str(where))
@@ -116,9 +120,8 @@ def _tagged_on_insert(value: Document, scope: Scope) -> Mapping[str, Any]:
     return {**value, "$setOnInsert": {**on_insert, TAG_FIELD: scope.slug}}
 
 
-def _pipeline(value: Array, scope: Scope, where: Where) -> list[Any]:
-    where.notes.stages += len(value)
-    if where.notes.stages > scope.limits.max_stages:
+def _pipeline(value: Array, count: int, scope: Scope, where: Where) -> list[Any]:
+    if count > scope.limits.max_stages:
         msg = f"pipeline exceeds the maximum number of stages ({scope.limits.max_stages})"
         raise QueryValidationError(msg, str(where))
     stages = [_stage(stage, scope, where.at(index)) for index, stage in enumerate(value)]
@@ -126,30 +129,33 @@ def _pipeline(value: Array, scope: Scope, where: Where) -> list[Any]:
 
 
 def _stage(stage: Any, scope: Scope, where: Where) -> Any:
-    if not isinstance(stage, Document) or len(stage) != 1 or stage.first not in UPDATE_STAGES:
-        name = stage.first if isinstance(stage, Document) else None
-        msg = f"{name or 'this stage'} is not allowed to be used within an update"
-        raise QueryValidationError(msg, str(where))
+    if not isinstance(stage, Document):
+        msg = "Each element of the 'pipeline' array must be an object"
+        raise TypeMismatchError(msg, str(where))
     name = stage.first
+    if name is None or len(stage) != 1:
+        msg = "A pipeline stage specification object must contain exactly one field."
+        raise UnknownStageError(msg, str(where))
+    if name not in UPDATE_STAGES:
+        msg = f"{name} is not allowed to be used within an update"
+        raise InvalidOptionsError(msg, str(where.at(name)))
     check_expression(stage[name], scope, where.at(name))
-    return {name: blind_stage(name, stage[name])} if scope.hidden else stage
+    return {name: _blind_stage(name, stage[name])} if scope.hidden else stage
 
 
-def blind_stage(name: str, value: Any) -> Any:
+def _blind_stage(name: str, value: Any) -> Any:
     """A stage of an update whose expressions do not see the tag."""
     return value if name == "$unset" else veil(value, UPDATE_ROOTS)
 
 
-def update_pipeline(value: Any, scope: Scope, where: Where) -> list[Any]:
+def update_pipeline(value: Array, scope: Scope, where: Where) -> list[Any]:
     """The stages of `$merge.whenMatched`.
 
     Raises:
-        TypeMismatchError: not an array. Otherwise as `update`.
+        As `update`.
     """
-    if not isinstance(value, Array):
-        msg = f"{where} must be an array"
-        raise TypeMismatchError(msg, str(where))
-    return _pipeline(value, scope, where)
+    where.notes.stages += len(value)
+    return _pipeline(value, where.notes.stages, scope, where)
 
 
 def array_filters(value: Any, scope: Scope, where: Where) -> Any:

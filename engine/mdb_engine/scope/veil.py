@@ -10,7 +10,9 @@ from mdb_engine.scope.model import TAG_FIELD
 
 ROOTS: Final = ("$$ROOT", "$$CURRENT")
 UPDATE_ROOTS: Final = (*ROOTS, "$$new")
-LITERALS: Final = ("$literal", "$const")
+LITERALS: Final = ("$const", "$elemMatch", "$literal")
+"""Operators whose operands are no expressions."""
+
 _CURRENT = {"$unsetField": {"field": TAG_FIELD, "input": "$$CURRENT"}}
 
 

@@ -14,6 +14,7 @@ from mdb_engine.scope.veil import ROOTS, names_tag
 
 UNSET: Final = {"$unset": TAG_FIELD}
 _FIELD_OPERATORS: Final = frozenset({"$getField", "$setField", "$unsetField"})
+_JOINS: Final = frozenset({"$lookup", "$unionWith"})
 _SIGNS: Final = (TAG_FIELD.encode(), b"$$ROOT", b"$$CURRENT", b"etField")
 
 
@@ -34,12 +35,11 @@ def uses_tag(name: str, operand: Any) -> bool:
         return _condition_uses(operand)
     if not any(sign in operand.data for sign in _SIGNS):
         return False
-    return any(_member_uses(key, value) for key, value in operand.items())
-
-
-def _member_uses(key: str, value: Any) -> bool:
-    # A nested pipeline has a tag of its own to lose.
-    return False if key == "pipeline" else names_tag(key) or _names(value)
+    # A joined pipeline has a tag of its own to lose; elsewhere "pipeline" is a client's field.
+    skipped = "pipeline" if name in _JOINS else None
+    return any(
+        key != skipped and (names_tag(key) or _names(value)) for key, value in operand.items()
+    )
 
 
 def _names(value: Any) -> bool:

@@ -21,7 +21,7 @@ from mdb_engine.rawbson import (
     nesting,
     regex_parts,
 )
-from mdb_engine.scope.iterations import ITERATIONS, check_iterations
+from mdb_engine.scope.iterations import WATCHED, check_iterations
 from mdb_engine.scope.model import Limits, Scope, Where
 from mdb_engine.scope.names import type_name
 from mdb_engine.scope.regexes import check_regex
@@ -187,7 +187,7 @@ def _schema(value: Any, depth: int, budget: Budget, where: Where) -> None:
         if name == "patternProperties" and isinstance(item, Document):
             for pattern in item:
                 _count_regex(pattern, "", budget, here)
-        if name not in ("title", "description", "enum"):
+        if name != "enum" or isinstance(item, Document):
             _schema(item, depth + 1, budget, here)
 
 
@@ -313,5 +313,5 @@ EXPRESSION_OPERATORS: Final[Mapping[str, Check]] = {
     "$regexFind": _regex_call,
     "$regexFindAll": _regex_call,
     "$regexMatch": _regex_call,
-    **dict.fromkeys((*ITERATIONS, "$range"), _iteration),
+    **dict.fromkeys(WATCHED, _iteration),
 }

@@ -10,6 +10,7 @@ from mdb_engine.exceptions import (
     FailedToParseError,
     InvalidOptionsError,
     OutOptionError,
+    RefusedError,
     UnauthorizedError,
 )
 from mdb_engine.rawbson import Array, Document
@@ -18,6 +19,7 @@ from mdb_engine.scope.joins import Place, Stages, members, noted
 from mdb_engine.scope.model import Role, Scope, Where
 from mdb_engine.scope.names import Target, check_database, not_authorized, type_name
 from mdb_engine.scope.updates import update_pipeline
+from mdb_engine.scope.veil import veil
 from mdb_engine.scope.walk import check_expression
 
 _MERGE: Final = frozenset({"into", "let", "on", "whenMatched", "whenNotMatched"})
@@ -32,8 +34,15 @@ def _may_write(scope: Scope, where: Where) -> None:
 
 def _target(into: Mapping[str, Any], scope: Scope, where: Where) -> Target:
     """The collection that `{db, coll}` means; `db` is one of the app's own logical databases."""
-    db = check_database(into["db"], scope, where.command) if "db" in into else where.db
+    db = _database(into["db"], scope, where) if "db" in into else where.db
     return noted(into.get("coll"), scope, replace(where, db=db), write=True)
+
+
+def _database(name: Any, scope: Scope, where: Where) -> str:
+    try:
+        return check_database(name, scope, where.command)
+    except RefusedError as error:
+        raise type(error)(error.reason, str(where.at("db"))) from None
 
 
 def merge(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
@@ -47,9 +56,11 @@ def merge(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
         target = _target(members(into, _INTO, where.at("into")), scope, where.at("into"))
     else:
         target = _target({"coll": into}, scope, where.at("into"))
+    fields = {**spec, "into": {"db": scope.database, "coll": target.physical}}
     if "let" in spec:
         check_expression(spec["let"], scope, where.at("let"))
-    fields = {**spec, "into": {"db": scope.database, "coll": target.physical}}
+        # Its variables can be stored by `whenMatched`.
+        fields["let"] = veil(spec["let"]) if scope.hidden else spec["let"]
     if isinstance(spec.get("whenMatched"), Array):
         fields["whenMatched"] = update_pipeline(spec["whenMatched"], scope, where.at("whenMatched"))
     return [forced_tag(scope), {"$merge": fields}]

@@ -1,0 +1,74 @@
+"""Who may log in, what a login opens now, and what of it is never shown."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mdb_engine.credentials import ScramKeys
+from mdb_engine.scope.model import Role
+from mdb_proxy.directory import UNLIMITED, Directory
+from tests.support.talks import NOW, SECRET, World, credential, scope
+
+OTHER_KEYS = {"SCRAM-SHA-256": ScramKeys(b"salt", 4096, b"stored", b"server")}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "found"),
+    [
+        ("shop", {}, True),
+        ("nobody", {}, False),
+        ("shop", {"disabled": True}, False),
+        ("shop", {"expires_at": NOW}, False),
+        ("shop", {"expires_at": NOW + timedelta(seconds=1)}, True),
+        ("shop", {"app": "gone"}, False),
+    ],
+)
+def test_who_may_log_in(name: str, fields: dict[str, Any], found: bool) -> None:
+    directory = Directory({"shop": scope()}, {"shop": replace(credential(), **fields)}, SECRET)
+    assert (directory.credential(name, NOW) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("fields", "opened"),
+    [
+        ({}, True),
+        ({"disabled": True}, False),
+        ({"expires_at": NOW}, False),
+        ({"app": "crm"}, False),
+        ({"scram": OTHER_KEYS}, False),
+    ],
+)
+def test_what_a_login_opens_now(fields: dict[str, Any], opened: bool) -> None:
+    world = World()
+    before = world.directory.credentials["shop"]
+    world.change("shop", **fields)
+    assert (world.directory.scope(before, NOW) is not None) == opened
+
+
+@pytest.mark.parametrize("gone", [{"name": "shop"}, {"app": "shop"}])
+def test_what_has_gone_opens_nothing(gone: dict[str, str]) -> None:
+    world = World()
+    world.forget(**gone)
+    assert world.directory.scope(credential(), NOW) is None
+
+
+def test_role_and_limits_are_those_of_now() -> None:
+    world = World(max_results=50)
+    before = world.directory.credentials["shop"]
+    usual = world.directory.scope(before, NOW)
+    world.change("shop", role="read", unlimited=True)
+    lifted = world.directory.scope(before, NOW)
+    assert usual is not None
+    assert lifted is not None
+    assert (usual.role, usual.limits.max_results) == (Role.READ_WRITE, 50)
+    assert lifted.role is Role.READ
+    assert (lifted.limits.max_results, lifted.limits.max_batch) == (UNLIMITED, UNLIMITED)
+    assert lifted.limits.max_stages == usual.limits.max_stages
+
+
+def test_no_secret_is_shown() -> None:
+    world = World()
+    assert repr(SECRET)[2:-1] not in repr(world.directory)
+    assert "ScramKeys" not in repr(world.directory)
