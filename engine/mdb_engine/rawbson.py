@@ -17,7 +17,9 @@ from bson.int64 import Int64
 
 from mdb_engine.exceptions import InvalidBSONError, QueryValidationError
 
-MAX_DEPTH: Final = 180
+MAX_DEPTH: Final = 200
+"""Of a message; a stored document may have 180 levels, which the server checks (6.0.5)."""
+
 _INT32 = struct.Struct("<i")
 _INT64 = struct.Struct("<q")
 _DOUBLE = struct.Struct("<d")

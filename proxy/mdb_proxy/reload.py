@@ -50,6 +50,11 @@ class Household:
     current: Directory = field(default_factory=lambda: Directory({}, {}, b""))
     stale: bool = False
 
+    @property
+    def has_primary(self) -> bool:
+        """Whether the cluster has a member that takes writes, as far as the driver knows."""
+        return self.database.client.topology_description.has_writable_server()
+
     async def open(self) -> None:
         """Register the manifests' slugs and read the stores for the first time.
 

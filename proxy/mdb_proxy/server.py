@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -20,12 +21,15 @@ from pymongo import AsyncMongoClient
 from mdb_engine.exceptions import InitializationError, RefusedError, UpstreamError
 from mdb_engine.indexes import apply_indexes
 from mdb_engine.manifest import load_folder
+from mdb_engine.rawbson import find
 from mdb_engine.scope.model import Features
 from mdb_proxy import envelope
+from mdb_proxy.admin import Watch, admin_app, serving
 from mdb_proxy.client import Client
 from mdb_proxy.config import ProxySettings, format_address, parse_address
 from mdb_proxy.cursors import Cursors, Sessions
 from mdb_proxy.decisions import Answer, Close, Exchange, Forward, Reply, Run, Steps
+from mdb_proxy.metrics import ERROR, FAILED, OK, REFUSED, UNKNOWN_APP, Metrics
 from mdb_proxy.reload import Cluster, Household
 from mdb_proxy.session import Event, Refusal, Session, Tools
 from mdb_proxy.upstream import PoolSettings, Upstream, open_upstream
@@ -36,6 +40,9 @@ SELECTION_SECONDS: Final = 10.0
 DRAIN_SECONDS: Final = 30.0
 MAX_WIRE_VERSION: Final = 17
 """The newest that the kernel knows (6.0): what later servers added is not in its tables."""
+
+ALIVE_SECONDS: Final = 2.0
+"""How long the event loop may take to answer before it counts as stuck."""
 
 MIN_DATABASE_NAME: Final = 8
 """A shorter physical name is more likely to occur in texts that are not about it."""
@@ -77,6 +84,7 @@ class Listener:
     upstream: Exchanger
     group: asyncio.TaskGroup
     apps: Counter[str] = field(default_factory=Counter)
+    metrics: Metrics = field(default_factory=Metrics)
     clients: dict[Client, asyncio.Task[None]] = field(default_factory=dict)
     busy: set[Client] = field(default_factory=set)
     unheard: set[Client] = field(default_factory=set)
@@ -102,7 +110,8 @@ class Listener:
     async def _serve(self, client: Client) -> None:
         number = next(self.numbers)
         served = log.bind(connection_id=number, peer=client.peer)
-        talk = _Talk(Session(self.tools, client.peer, number, partial(_note, served)))
+        note = partial(_note, served, self.metrics)
+        talk = _Talk(Session(self.tools, client.peer, number, note))
         try:
             await self._converse(client, talk)
         except WireError as error:
@@ -121,6 +130,7 @@ class Listener:
     async def _converse(self, client: Client, talk: _Talk) -> None:
         """Serve one client until it leaves, breaks the protocol or the proxy stops."""
         while (frame := await client.frame()) is not None:
+            began, before = self.tools.tick(), talk.session.refusals
             decision = talk.session.receive(frame)
             self._count(talk, talk.session.app)
             client.trust(bool(talk.app))
@@ -133,7 +143,12 @@ class Listener:
             self.busy.add(client)
             if quiet:
                 self.unheard.add(client)
-            await client.send(await self._carried_out(decision, talk.session, frame.request_id))
+            answer, outcome = await self._carried_out(decision, talk.session, frame.request_id)
+            if talk.session.refusals > before:
+                outcome = REFUSED
+            seconds = self.tools.tick() - began
+            self.metrics.command(talk.session.app, talk.session.command, outcome, seconds)
+            await client.send(answer)
             self.busy.discard(client)
             self.unheard.discard(client)
             if self.stopping:
@@ -148,21 +163,22 @@ class Listener:
 
     async def _carried_out(
         self, decision: Reply | Forward | Run, session: Session, request_id: int
-    ) -> bytes:
-        """The bytes that answer a decision."""
+    ) -> tuple[bytes, str]:
+        """The bytes that answer a decision, and how it went."""
         if isinstance(decision, Reply):
-            return decision.message
+            return decision.message, OK
         try:
             if isinstance(decision, Run):
-                return decision.finish(await self._driven(decision.steps))
+                return decision.finish(await self._driven(decision.steps)), OK
             found = await self.upstream.exchange(decision.exchange)
-            return decision.finish(decision.answer(found))
+            outcome = OK if find(found.body, "ok") else ERROR
+            return decision.finish(decision.answer(found)), outcome
         except UpstreamError as error:
             log.warning("upstream.failed", slug=session.app, reason=error.reason)
-            return envelope.late(request_id, envelope.failure(error), decision)
+            return envelope.late(request_id, envelope.failure(error), decision), FAILED
         except RefusedError as error:
             session.refused(error)
-            return envelope.late(request_id, envelope.refusal(error), decision)
+            return envelope.late(request_id, envelope.refusal(error), decision), REFUSED
 
     async def _driven(self, steps: Steps) -> bytes:
         """Several exchanges, one after the other."""
@@ -200,16 +216,20 @@ class _Talk:
     app: str = ""
 
 
-def _note(served: structlog.typing.FilteringBoundLogger, event: Event) -> None:
+def _note(served: structlog.typing.FilteringBoundLogger, metrics: Metrics, event: Event) -> None:
     """Log a refused command (which rule and where, never what it held), or a login."""
     if isinstance(event, Refusal):
+        metrics.refusal(event.app, event.code)
         served.info(
             "command.refused", slug=event.app, command=event.command, code=event.code, at=event.at
         )
-    elif event.code:
-        served.warning("login.failed", name=event.name, mechanism=event.mechanism, code=event.code)
+        return
+    metrics.attempt(event.mechanism, event.code)
+    fields = {"name": event.name, "mechanism": event.mechanism}
+    if event.code:
+        served.warning("login.failed", code=event.code, **fields)
     else:
-        served.debug("login.succeeded", slug=event.app, name=event.name, mechanism=event.mechanism)
+        served.debug("login.succeeded", slug=event.app, **fields)
 
 
 @asynccontextmanager
@@ -257,7 +277,9 @@ async def _serve(
 ) -> None:
     manifests = load_folder(settings.manifests)
     uri = settings.mongo_uri.get_secret_value()
-    address = parse_address(settings.listen)
+    ports = Ports(
+        parse_address(settings.listen), parse_address(settings.admin) if settings.admin else None
+    )
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(
             open_upstream(
@@ -273,7 +295,7 @@ async def _serve(
         )
         database = control[settings.db_name]
         cluster = await _cluster(control, upstream)
-        household = Household(database, manifests, cluster, format_address(*address))
+        household = Household(database, manifests, cluster, format_address(*ports.wire))
         await household.open()
         if settings.apply_indexes:
             for manifest in manifests.values():
@@ -281,7 +303,7 @@ async def _serve(
                 log.info("indexes.applied", slug=manifest.slug, created=len(report.created))
         if len(settings.db_name) < MIN_DATABASE_NAME:
             log.warning("database.short_name", length=len(settings.db_name))
-        await _listen(household, upstream, address, ready, stop)
+        await _listen(household, upstream, ports, ready, stop)
 
 
 async def _cluster(control: AsyncMongoClient[dict[str, Any]], upstream: Upstream) -> Cluster:
@@ -298,33 +320,83 @@ async def _cluster(control: AsyncMongoClient[dict[str, Any]], upstream: Upstream
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where to listen: for clients, and for operators when they want it."""
+
+    wire: tuple[str, int]
+    admin: tuple[str, int] | None = None
+
+
 async def _listen(
     household: Household,
     upstream: Exchanger,
-    address: tuple[str, int],
+    ports: Ports,
     ready: Callable[[Ready], None],
     stop: asyncio.Event,
 ) -> None:
-    """Serve one port until `stop` is set."""
+    """Serve the ports until `stop` is set."""
     apps: Counter[str] = Counter()
+    tools = _tools(household, apps)
     async with _tasks() as group:
-        listener = Listener(_tools(household, apps), upstream, group, apps)
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(listener.client, *address, reuse_address=True)
-        follower = group.create_task(household.follow())
-        try:
-            bound = server.sockets[0].getsockname()
-            household.moved(format_address(bound[0], bound[1]))
-            directory = household.current
-            homes = {slug: scope.home[0] for slug, scope in directory.scopes.items()}
-            log.info("proxy.listening", address=directory.address, apps=len(homes))
-            ready(Ready(bound[0], bound[1], tuple(homes), homes))
-            await stop.wait()
-        finally:
-            server.close()
-            await listener.drain()
-            follower.cancel()
+        listener = Listener(tools, upstream, group, apps, Metrics(household.manifests))
+        with ExitStack() as stack:
+            if ports.admin is not None:
+                pages = admin_app(_watch(household, listener))
+                found = stack.enter_context(serving(ports.admin, pages))
+                log.info("admin.listening", address=format_address(*found))
+            loop = asyncio.get_running_loop()
+            server = await loop.create_server(listener.client, *ports.wire, reuse_address=True)
+            follower = group.create_task(household.follow())
+            try:
+                ready(_ready(household, server.sockets[0].getsockname()))
+                await stop.wait()
+            finally:
+                server.close()
+                await listener.drain()
+                follower.cancel()
     log.info("proxy.stopped")
+
+
+def _ready(household: Household, bound: tuple[Any, ...]) -> Ready:
+    host, port = bound[:2]
+    household.moved(format_address(host, port))
+    directory = household.current
+    homes = {slug: scope.home[0] for slug, scope in directory.scopes.items()}
+    log.info("proxy.listening", address=directory.address, apps=len(homes))
+    return Ready(host, port, tuple(homes), homes)
+
+
+def _watch(household: Household, listener: Listener) -> Watch:
+    """What the admin pages may ask."""
+    loop = asyncio.get_running_loop()
+
+    def alive() -> bool:
+        answered = threading.Event()
+        loop.call_soon_threadsafe(answered.set)
+        return answered.wait(ALIVE_SECONDS)
+
+    def connections(app: str) -> int:
+        known = listener.apps
+        return known[app] if app != UNKNOWN_APP else len(listener.clients) - known.total()
+
+    def checks() -> dict[str, bool]:
+        return {
+            "primary": household.has_primary,
+            "stores": not household.stale,
+            "apps": bool(household.current.scopes),
+            "serving": not listener.stopping,
+        }
+
+    def numbers() -> dict[str, int | str]:
+        return {
+            "apps": len(household.current.scopes),
+            "connections": len(listener.clients),
+            "cluster": household.cluster.version,
+        }
+
+    listener.metrics.watch(connections, listener.tools.cursors.count)
+    return Watch(alive, checks, numbers, listener.metrics.page)
 
 
 def _tools(household: Household, apps: Mapping[str, int]) -> Tools:

@@ -101,6 +101,7 @@ class Session:
 
     Attributes:
         command: name of the last command; "" when it had none. The client's own text.
+        refusals: how many commands were refused.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Session:
         self._invalid = 0
         self._introduced = False
         self.command = ""
+        self.refusals = 0
 
     @property
     def app(self) -> str:
@@ -159,13 +161,15 @@ class Session:
 
     def _is_last(self, error: RefusedError) -> bool:
         """Note a refusal; whether the client has had its chances."""
-        if not isinstance(error, AuthenticationFailedError):
-            self.refused(error)
+        self.refused(error)
         self._invalid += isinstance(error, InvalidBSONError)
         return self._invalid >= MAX_INVALID
 
     def refused(self, error: RefusedError) -> None:
         """Note that the last command was refused, be it while it was carried out."""
+        self.refusals += 1
+        if isinstance(error, AuthenticationFailedError):
+            return  # the attempt was noted
         self._note(Refusal(_short(self.command), error.code, _short(error.at), self.app))
 
     def _decide(self, message: Message, command: dict[str, Any]) -> Decision:

@@ -86,10 +86,11 @@ def _pattern(scope: Scope, db: str) -> str:
 
 
 def _own(items: Iterable[Document], scope: Scope, db: str) -> Iterable[tuple[str, Document]]:
+    """Own collections of one logical database, by logical name; those of read scopes are not."""
+    shown = scope.home[0] if db in scope.home else db
     for item in items:
         logical = unphysical(item["name"], scope)
-        home = db in scope.home
-        if logical and logical[1] != item["name"] and (home or logical[0] == db):
+        if logical and logical[1] != item["name"] and logical[0] == shown:
             yield logical[1], item
 
 

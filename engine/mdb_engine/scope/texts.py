@@ -12,11 +12,14 @@ from mdb_engine.scope.model import Scope
 from mdb_engine.scope.names import owner, unphysical
 
 _SESSION: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12} - [A-Za-z0-9+/]+=* - +- *"
-_APP: Final = r"[a-z0-9][a-z0-9_-]*_(?:@[A-Za-z0-9_%@-]+\.)?[A-Za-z_][A-Za-z0-9_.-]*"
+_APP: Final = r"[a-z0-9][a-z0-9_-]*_(?:@[A-Za-z0-9_%@-]+\.)?[A-Za-z0-9_.-]+"
 _ENGINE: Final = r"(?:_mdb_engine_|apps_config|system\.|tmp\.)[A-Za-z0-9_.-]*"
 
 NAME_FIELDS: Final = frozenset({"$merge", "$out", "$unionWith", "coll", "from", "into"})
 """Members of an explanation that hold a collection's name without its database."""
+
+HOST_FIELDS: Final = frozenset({"connectionString", "host"})
+"""Members of a sharded cluster's explanation that name its members."""
 
 OWN_VALUES: Final = frozenset({
     b"consideredValue", b"consideredValues", b"failingDocumentId", b"keyPattern", b"keyValue",
@@ -106,5 +109,7 @@ class Words:
             target = find(around, "coll")
             logical = self._logical(target) if isinstance(target, str) else ""
             return logical.partition(".")[0] or self.db
+        if name in HOST_FIELDS:
+            return self.scope.address
         start = f"{self.scope.database}."
         return self._pattern().sub(self._word, text) if text.startswith(start) else text

@@ -137,6 +137,21 @@ def test_the_last_directory_serves_while_the_stores_cannot_be_read(
     assert lines[0]["reason"] in ("AutoReconnect", ConfigurationError.__name__)
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_primary(there: bool) -> None:
+    class Described(Stores):
+        @property
+        def client(self) -> Any:
+            return self
+
+        topology_description = property(lambda self: self)
+
+        def has_writable_server(self) -> bool:
+            return there
+
+    assert household(Described()).has_primary is there
+
+
 def test_nothing_secret_is_shown() -> None:
     found = household(full())
     found.secret = b"0123456789"

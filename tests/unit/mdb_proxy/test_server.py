@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import bson
 import pytest
 import uvloop
 from bson import Int64
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
@@ -22,10 +24,12 @@ from mdb_engine.exceptions import (
     UpstreamError,
 )
 from mdb_engine.scope.model import Features
-from mdb_proxy.config import ProxySettings
+from mdb_proxy import server
+from mdb_proxy.config import ProxySettings, parse_address
 from mdb_proxy.decisions import Answer
+from mdb_proxy.metrics import Metrics
 from mdb_proxy.reload import Cluster, Household
-from mdb_proxy.server import Ready, _listen, _tasks, serve
+from mdb_proxy.server import Listener, Ports, Ready, _listen, _tasks, _watch, serve
 from mdb_proxy.wire import MORE_TO_COME, OP_COMPRESSED, Frames, wrap
 from tests.support.servers import free_port
 from tests.support.talks import Cluster as Asked
@@ -349,7 +353,7 @@ def test_a_port(factory: Any) -> None:
         stop, told_ready = asyncio.Event(), asyncio.get_running_loop().create_future()
         household = open_house()
         async with asyncio.TaskGroup() as group:
-            where = ("127.0.0.1", 0)
+            where = Ports(("127.0.0.1", 0))
             group.create_task(_listen(household, Asked(), where, told_ready.set_result, stop))
             ready = await told_ready
             assert ready == Ready(
@@ -358,8 +362,9 @@ def test_a_port(factory: Any) -> None:
             async with visit(ready.port) as (reply, reader):
                 assert reply["msg"] == "isdbgrid"
                 assert household.current.address == f"127.0.0.1:{ready.port}"
+                taken = Ports(("127.0.0.1", ready.port), ("127.0.0.1", 0))
                 with pytest.raises(OSError, match="ddress already in use"):
-                    await _listen(household, Asked(), ("127.0.0.1", ready.port), never, stop)
+                    await _listen(household, Asked(), taken, never, stop)
                 async with visit(ready.port) as (second, _):
                     assert second["connectionId"] == 2
                 stop.set()
@@ -376,10 +381,127 @@ def test_a_port(factory: Any) -> None:
 def test_who_cannot_be_told_does_not_listen() -> None:
     async def main() -> None:
         with pytest.raises(NeverSaidError):
-            await _listen(open_house(), Asked(), ("127.0.0.1", 0), never, asyncio.Event())
+            await _listen(open_house(), Asked(), Ports(("127.0.0.1", 0)), never, asyncio.Event())
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main())
+
+
+# What operators see.
+
+
+def counted(listener: Listener) -> dict[tuple[str, str, str], int]:
+    """How often which command ended how, by app."""
+    return {
+        (sample.labels["app"], sample.labels["command"], sample.labels["outcome"]): int(
+            sample.value
+        )
+        for family in text_string_to_metric_families(listener.metrics.page().decode())
+        for sample in family.samples
+        if sample.name == "mdb_proxy_commands_total"
+    }
+
+
+def test_every_command_is_counted_once() -> None:
+    async def work(found: House) -> None:
+        found.listener.metrics = Metrics(["shop"])
+        shop = await found.visitor("shop")
+        found.cluster.will_say(FOUND, {"ok": 0.0, "code": 1, "errmsg": "no"})
+        await shop.ask(FIND)
+        await shop.ask(FIND)
+        await shop.ask({**FIND, "filter": {"$where": "1"}})
+        await shop.ask({"nonsense1": 1, "$db": "x"})
+        await shop.ask({"nonsense2": 1, "$db": "x"})
+        found.cluster.answers.append(UpstreamError("it broke"))
+        await shop.ask(FIND)
+        found.cluster.answers.append(OverloadedError("later"))
+        await shop.ask(FIND)
+        await shop.ask(PING)
+        assert counted(found.listener) == {
+            ("_unknown", "saslStart", "ok"): 1,
+            ("shop", "saslContinue", "ok"): 1,
+            ("shop", "find", "ok"): 1,
+            ("shop", "find", "error"): 1,
+            ("shop", "find", "refused"): 2,
+            ("shop", "find", "failed"): 1,
+            ("shop", "other", "refused"): 2,
+            ("shop", "ping", "ok"): 1,
+        }
+        page = found.listener.metrics.page().decode()
+        assert 'auth_attempts_total{mechanism="SCRAM-SHA-256",outcome="ok"} 1.0' in page
+        assert 'blocked_total{app="shop",reason="CommandNotFound"} 2.0' in page
+
+    inside(work)
+
+
+def test_what_the_admin_pages_ask() -> None:
+    async def work(found: House) -> None:
+        found.listener.metrics = Metrics(["shop"])
+        await found.visitor("shop")
+        await found.visitor()
+        household = open_house()
+        household.stale = True
+        household.database = Clustered(False)  # type: ignore[assignment]
+        watch = _watch(household, found.listener)
+        assert watch.checks() == {"primary": False, "stores": False, "apps": True, "serving": True}
+        assert watch.numbers() == {"apps": 2, "connections": 2, "cluster": "6.0.5"}
+        assert await asyncio.to_thread(watch.alive)
+        page = watch.metrics().decode()
+        assert 'client_connections{app="shop"} 1.0' in page
+        assert 'client_connections{app="_unknown"} 1.0' in page
+        found.listener.stopping = True
+        assert watch.checks()["serving"] is False
+
+    inside(work)
+
+
+def test_a_loop_that_is_stuck_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "ALIVE_SECONDS", 0.01)
+
+    async def work(found: House) -> None:
+        watch = _watch(open_house(), found.listener)
+        assert watch.alive() is False, "nobody answers while this waits"
+
+    inside(work)
+
+
+def test_the_admin_port_is_open_while_the_proxy_serves() -> None:
+    async def main() -> None:
+        stop = asyncio.Event()
+        household = open_house()
+        household.database = Clustered(True)  # type: ignore[assignment]
+        with capture_logs() as lines:
+            async with asyncio.TaskGroup() as group:
+                told_ready = asyncio.get_running_loop().create_future()
+                ports = Ports(("127.0.0.1", 0), ("127.0.0.1", 0))
+                group.create_task(_listen(household, Asked(), ports, told_ready.set_result, stop))
+                await told_ready
+                (line,) = [each for each in lines if each["event"] == "admin.listening"]
+                base = f"http://{line['address']}"
+                for path in ("livez", "readyz", "healthz", "metrics"):
+                    assert await asyncio.to_thread(status, f"{base}/{path}") == 200
+                taken = Ports(("127.0.0.1", 0), parse_address(line["address"]))
+                with pytest.raises(OSError, match="ddress already in use"):
+                    await _listen(household, Asked(), taken, never, stop)
+                stop.set()
+        with pytest.raises(OSError, match="refused"):
+            await asyncio.to_thread(status, f"{base}/livez")
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+
+
+def status(url: str) -> int:
+    with urlopen(url, timeout=5) as answer:  # noqa: S310 - our own port
+        return int(answer.status)
+
+
+class Clustered:
+    """A database whose cluster has a primary, or none."""
+
+    def __init__(self, has_primary: bool) -> None:
+        self.client = self.topology_description = self
+        self.has_writable_server = lambda: has_primary
 
 
 # Starting, without a cluster. With one: tests/e2e.

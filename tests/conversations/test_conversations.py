@@ -1,0 +1,187 @@
+"""Whole conversations, as data: what clients say and hear, and what the cluster hears meanwhile.
+
+A file holds a list of conversations: `it`, `clients` (name -> credential that is logged in
+already, "" for nobody; default `{"shop": "shop"}`), `limits`, and `steps`. A step holds
+
+- `says`: a command in extended JSON; `who` (default: the first client), `batch` (document
+  sequences), `flags`, `compressed` (a compressor), `query` (the namespace of an OP_QUERY);
+- `cluster`: what it `hears` (documents in it), `at` which member it must be, what the client
+  `prefers`; then what it `says` (default `{ok: 1}`) and which member does (`from`), or `breaks`;
+- `hears`: the answer; without it there is none. `closes`: the connection ends.
+
+In what is heard `"<any>"` stands for any value, and `"<more>": true` for further fields.
+"<session 1>" is a UUID that a client made up, "<session 1 of shop>" the same as the cluster knows
+it. "<first of NAME>", "<final>" and "<proven>" are the payloads of a login with SCRAM-SHA-256.
+"""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import bson
+import pytest
+from bson import Binary
+from scramp import ScramClient
+
+from mdb_engine.exceptions import UpstreamError
+from mdb_proxy.decisions import Answer
+from mdb_proxy.lsids import mapped
+from mdb_proxy.wire import EXHAUST_ALLOWED, MORE_TO_COME, OP_COMPRESSED, OP_MSG, OP_REPLY, wrap
+from tests.support.cases import plain
+from tests.support.talks import (
+    CLIENT_NONCE,
+    MEMBER,
+    PASSWORD,
+    SECRET,
+    Connection,
+    House,
+    World,
+    credential,
+    decoded,
+    house,
+    message,
+    query,
+    told,
+)
+
+FOLDER = Path(__file__).parent
+FLAGS = {"moreToCome": MORE_TO_COME, "exhaustAllowed": EXHAUST_ALLOWED}
+STEP = {"who", "says", "batch", "flags", "compressed", "query", "cluster", "hears", "closes"}
+TURN = {"hears", "at", "prefers", "says", "from", "breaks"}
+SESSION = re.compile(r"<session (\d+)(?: of (\S+))?>")
+
+
+def conversations() -> list[Any]:
+    return [
+        pytest.param(each, id=f"{path.stem}: {each['it']}")
+        for path in sorted(FOLDER.glob("*.json"))
+        for each in json.loads(path.read_text("utf-8"))
+    ]
+
+
+class Play:
+    """One conversation that is played."""
+
+    def __init__(self, found: House, clients: dict[str, Connection]) -> None:
+        self.house, self.clients = found, clients
+        self.scram: ScramClient | None = None
+        self.heard: dict[str, Any] = {}
+
+    async def step(self, step: dict[str, Any]) -> None:
+        assert set(step) <= STEP, set(step) - STEP
+        turns = step.get("cluster", [])
+        self.prepare(turns)
+        connection = self.clients[step.get("who", next(iter(self.clients)))]
+        before = len(connection.got)
+        await connection.send(self.bytes_of(step))
+        self.compare_cluster(turns)
+        heard = connection.got[before:]
+        assert len(heard) == ("hears" in step), [each.body for each in heard]
+        for each in heard:
+            opcode = OP_COMPRESSED if "compressed" in step else OP_MSG
+            never = next(iter(step["says"]), "") in ("hello", "saslStart")
+            assert each.opcode == (OP_REPLY if "query" in step else OP_MSG if never else opcode)
+            self.heard = each.body
+            self.matches(each.body, step["hears"], "")
+        assert connection.wire.closed == step.get("closes", False)
+
+    def prepare(self, turns: list[dict[str, Any]]) -> None:
+        """Tell the cluster what to say."""
+        for turn in turns:
+            assert set(turn) <= TURN, set(turn) - TURN
+            document = bson.encode(self.filled(plain(turn.get("says", {"ok": 1.0}))))
+            broken = UpstreamError(turn["breaks"]) if "breaks" in turn else None
+            self.house.cluster.answers.append(broken or Answer(document, turn.get("from", MEMBER)))
+        self.house.cluster.asked.clear()
+
+    def bytes_of(self, step: dict[str, Any]) -> bytes:
+        command = self.filled(plain(step["says"]))
+        if "query" in step:
+            return query(command, step["query"])
+        flags = sum(FLAGS[name] for name in step.get("flags", []))
+        batch = {n: self.filled(plain(d)) for n, d in step.get("batch", {}).items()}
+        data = message(command, flags=flags, **batch)
+        return wrap(data, step["compressed"]) if "compressed" in step else data
+
+    def compare_cluster(self, turns: list[dict[str, Any]]) -> None:
+        asked = self.house.cluster.asked
+        assert len(asked) == len(turns), [told(each) for each in asked]
+        assert not self.house.cluster.answers
+        for exchange, turn in zip(asked, turns, strict=True):
+            sent = told(exchange)
+            wanted = turn["hears"]
+            assert next(iter(sent)) == next(iter(wanted))
+            self.matches(sent, wanted, "")
+            assert exchange.pin == turn.get("at")
+            assert exchange.read_preference == turn.get("prefers")
+
+    def filled(self, value: Any) -> Any:
+        """The value with its placeholders filled."""
+        if isinstance(value, dict):
+            return {name: self.filled(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self.filled(item) for item in value]
+        return self.text(value) if isinstance(value, str) else value
+
+    def text(self, value: str) -> Any:
+        session = SESSION.fullmatch(value)
+        if session is not None:
+            client, user = UUID(int=int(session[1])).bytes, session[2]
+            app = user.partition("-")[0] if user else ""
+            return Binary(mapped(client, app, user, SECRET) if user else client, 4)
+        if value.startswith("<first of "):
+            name = value.removeprefix("<first of ").removesuffix(">")
+            self.scram = ScramClient(["SCRAM-SHA-256"], name, PASSWORD, c_nonce=CLIENT_NONCE)
+            return self.scram.get_client_first().encode()
+        if value == "<nothing>":
+            return b""
+        if value == "<final>":
+            assert self.scram is not None
+            said = self.heard.get("speculativeAuthenticate", self.heard)
+            self.scram.set_server_first(said["payload"].decode())
+            return self.scram.get_client_final().encode()
+        return value
+
+    def matches(self, found: Any, wanted: Any, path: str) -> None:
+        """Compare with what is expected there."""
+        if wanted == "<any>":
+            return
+        if wanted == "<proven>":
+            assert self.scram is not None
+            self.scram.set_server_final(found.decode())
+            return
+        is_document = isinstance(wanted, dict) and not next(iter(wanted), "").startswith("$num")
+        if is_document and isinstance(found, dict):
+            names = set(wanted) - {"<more>"}
+            assert found.keys() == names or ("<more>" in wanted and found.keys() >= names), (
+                path, found,
+            )  # fmt: skip
+            for name in names:
+                self.matches(found[name], wanted[name], f"{path}.{name}")
+        elif isinstance(wanted, list) and isinstance(found, list):
+            assert len(found) == len(wanted), (path, found)
+            for index, item in enumerate(wanted):
+                self.matches(found[index], item, f"{path}.{index}")
+        else:
+            value = decoded(bson.encode({"v": self.filled(plain(wanted))}))["v"]
+            assert (type(found), found) == (type(value), value), path
+
+
+@pytest.mark.parametrize("conversation", conversations())
+def test_conversation(conversation: dict[str, Any]) -> None:
+    async def main() -> None:
+        more = (credential("shop-2", "shop"), credential("shop-ro", "shop", "read"))
+        async with house(World(*more, **conversation.get("limits", {}))) as found:
+            given = conversation.get("clients", {"shop": "shop"})
+            play = Play(found, {name: await found.visitor(user) for name, user in given.items()})
+            for number, step in enumerate(conversation["steps"]):
+                try:
+                    await play.step(step)
+                except AssertionError as error:
+                    error.add_note(f"step {number}: {step['says']}")
+                    raise
+
+    asyncio.run(main())

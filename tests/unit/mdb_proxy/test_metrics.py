@@ -1,0 +1,82 @@
+"""Numbers, and labels that no client can make up."""
+
+from mdb_proxy.metrics import ERROR, OK, REASONS, Metrics
+
+
+def lines(metrics: Metrics) -> dict[str, float]:
+    """The page as numbers by name and labels."""
+    text = metrics.page().decode()
+    pairs = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in pairs if "_created" not in name}
+
+
+def test_commands_are_counted() -> None:
+    metrics = Metrics(["shop"])
+    for outcome, seconds in ((OK, 0.002), (OK, 0.2), (ERROR, 99)):
+        metrics.command("shop", "find", outcome, seconds)
+    metrics.command("shop", "findandmodify", OK, 0)
+    found = lines(metrics)
+    assert found['mdb_proxy_commands_total{app="shop",command="find",outcome="ok"}'] == 2
+    assert found['mdb_proxy_commands_total{app="shop",command="find",outcome="error"}'] == 1
+    assert found['mdb_proxy_commands_total{app="shop",command="findandmodify",outcome="ok"}'] == 1
+    duration = "mdb_proxy_command_duration_seconds"
+    assert found[f'{duration}_count{{app="shop",command="find"}}'] == 3
+    assert found[f'{duration}_bucket{{app="shop",command="find",le="0.0025"}}'] == 1
+    assert found[f'{duration}_bucket{{app="shop",command="find",le="30.0"}}'] == 2
+    buckets = [name for name in found if "_bucket" in name and 'command="find"' in name]
+    assert len(buckets) == 15
+
+
+def test_no_client_can_make_up_a_label() -> None:
+    metrics = Metrics(["shop"])
+    for number in range(50):
+        metrics.command(f"app{number}", f"cmd{number}", OK, 0)
+        metrics.refusal(f"app{number}", 100_000 + number)
+        metrics.attempt(f"mechanism{number}", 100_000 + number)
+    found = lines(metrics)
+    assert found['mdb_proxy_commands_total{app="_unknown",command="other",outcome="ok"}'] == 50
+    assert found['mdb_proxy_blocked_total{app="_unknown",reason="other"}'] == 50
+    assert found['mdb_proxy_auth_attempts_total{mechanism="other",outcome="other"}'] == 50
+    assert sum("_total" in name for name in found) == 3
+
+
+def test_refusals_and_logins_by_reason() -> None:
+    metrics = Metrics(["shop"])
+    metrics.refusal("shop", 13)
+    metrics.refusal("", 59)
+    metrics.attempt("SCRAM-SHA-256", 0)
+    metrics.attempt("SCRAM-SHA-256", 18)
+    metrics.attempt("", 18)
+    found = lines(metrics)
+    assert found['mdb_proxy_blocked_total{app="shop",reason="Unauthorized"}'] == 1
+    assert found['mdb_proxy_blocked_total{app="_unknown",reason="CommandNotFound"}'] == 1
+    attempts = "mdb_proxy_auth_attempts_total"
+    assert found[f'{attempts}{{mechanism="SCRAM-SHA-256",outcome="ok"}}'] == 1
+    assert found[f'{attempts}{{mechanism="SCRAM-SHA-256",outcome="AuthenticationFailed"}}'] == 1
+    assert found[f'{attempts}{{mechanism="other",outcome="AuthenticationFailed"}}'] == 1
+
+
+def test_what_is_open_is_asked_when_the_page_is_read() -> None:
+    numbers = {"shop": 2, "_unknown": 5}
+    metrics = Metrics(["shop", "crm"])
+    metrics.watch(lambda app: numbers.get(app, 0), lambda app: 10 * numbers.get(app, 0))
+    numbers["crm"] = 1
+    found = lines(metrics)
+    assert {name: value for name, value in found.items() if "open" in name or "client" in name} == {
+        'mdb_proxy_client_connections{app="_unknown"}': 5,
+        'mdb_proxy_client_connections{app="crm"}': 1,
+        'mdb_proxy_client_connections{app="shop"}': 2,
+        'mdb_proxy_cursors_open{app="crm"}': 10,
+        'mdb_proxy_cursors_open{app="shop"}': 20,
+    }
+
+
+def test_two_proxies_in_one_process_do_not_share_numbers() -> None:
+    first, second = Metrics(), Metrics()
+    first.attempt("x", 0)
+    assert lines(second) == {}
+
+
+def test_every_refusal_has_a_reason() -> None:
+    assert REASONS[2] == "BadValue"
+    assert REASONS[462] == "IngressRequestRateLimitExceeded"
