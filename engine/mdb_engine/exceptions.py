@@ -30,6 +30,11 @@ class ManifestValidationError(MongoDBEngineError, ValueError):
         super().__init__(": ".join(part for part in (source, path, reason) if part))
 
 
+def _printable(text: str) -> str:
+    """A text with parts from the wire, which need not be UTF-8, fit for replies and logs."""
+    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
+
+
 class UpstreamError(MongoDBEngineError):
     """The cluster did not answer a command.
 
@@ -62,8 +67,8 @@ class RefusedError(MongoDBEngineError, ValueError):
     labels: tuple[str, ...] = ()
 
     def __init__(self, reason: str, at: str = "") -> None:
-        self.reason, self.at = reason, at
-        super().__init__(reason)
+        self.reason, self.at = _printable(reason), _printable(at)
+        super().__init__(self.reason)
 
 
 class QueryValidationError(RefusedError):

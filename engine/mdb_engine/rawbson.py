@@ -190,6 +190,10 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
 _READERS: Final[Mapping[int, Callable[[bytes, int, int], Any]]] = {
     0x01: lambda data, start, _: _DOUBLE.unpack_from(data, start)[0],
     0x02: lambda data, start, stop: _text(data[start + 4 : stop - 1]),
@@ -305,7 +309,7 @@ def _write_int(value: int) -> tuple[int, bytes]:
 
 
 def _write_text(value: str) -> tuple[int, bytes]:
-    data = value.encode("utf-8", "surrogateescape")
+    data = _bytes(value)
     return 0x02, _INT32.pack(len(data) + 1) + data + b"\0"
 
 
@@ -358,7 +362,7 @@ def encode(document: Mapping[str, Any]) -> bytes:
     """A mapping as BSON bytes; parts that are views of bytes are copied as they are."""
     if isinstance(document, Document):
         return document.data
-    return _framed([element(k.encode("utf-8", "surrogateescape"), v) for k, v in document.items()])
+    return _framed([element(_bytes(k), v) for k, v in document.items()])
 
 
 def encode_array(values: Sequence[Any]) -> bytes:
@@ -368,7 +372,7 @@ def encode_array(values: Sequence[Any]) -> bytes:
 
 def find(data: bytes, name: str) -> Any | None:
     """The value of the first top-level element of that name; None when there is none."""
-    wanted = name.encode()
+    wanted = _bytes(name)
     for item in walk(data):
         if item.name == wanted:
             return _value(data, item)
@@ -436,7 +440,7 @@ def replace(data: bytes, name: str, value: Any) -> bytes:
 
     Without such an element the document comes back as it is.
     """
-    wanted = name.encode()
+    wanted = _bytes(name)
     for item in walk(data):
         if item.name == wanted:
             new = element(wanted, value)
@@ -447,7 +451,7 @@ def replace(data: bytes, name: str, value: Any) -> bytes:
 
 def without(data: bytes, *names: str) -> bytes:
     """The document without its top-level elements of those names."""
-    gone = {name.encode() for name in names}
+    gone = {_bytes(name) for name in names}
     return _framed([data[item.begin : item.stop] for item in walk(data) if item.name not in gone])
 
 

@@ -15,6 +15,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+SHORT_NAME = 8
+WHY = "a longer one is rarer in texts that are not about it"
+
 MongoURI = Annotated[str | None, typer.Option(help="The cluster; better in MONGO_URI.")]
 Database = Annotated[str | None, typer.Option(help="The physical database that holds all apps.")]
 Manifests = Annotated[Path | None, typer.Option(help="The folder of <slug>.json files.")]
@@ -59,6 +62,8 @@ def _serve(flags: dict[str, Any]) -> None:
 
     def ready(now: Ready) -> None:
         typer.echo(f"listening on {format_address(now.host, now.port)}")
+        if len(settings.db_name) < SHORT_NAME:
+            typer.echo(f"mdb-proxy: {settings.db_name!r} is a short database name; {WHY}", err=True)
 
     run(lambda stop: serve(settings, ready=ready, stop=stop))
 

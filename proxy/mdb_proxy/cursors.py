@@ -14,6 +14,9 @@ IDLE_SECONDS: Final = 600.0
 SESSION_SECONDS: Final = 1800.0
 """The server's own limit for a session, and all that it holds."""
 
+TRANSACTION_SECONDS: Final = 60.0
+"""The server's own limit for a transaction."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -100,12 +103,16 @@ class Cursors:
 
 @dataclass(slots=True)
 class _Held:
-    """One session: whose it is, when it was last used, where its newest transaction lives."""
+    """One session: whose it is, when it was last used, where its newest transaction lives.
+
+    An ended transaction keeps its member: a commit may be asked for twice.
+    """
 
     user: str
     used: float
     transaction: int | None = None
     member: str = ""
+    open: bool = False
 
 
 class Sessions:
@@ -136,11 +143,29 @@ class Sessions:
         # The last in the dict is the last that was used.
         held[session] = entry
 
+    def admit(self, app: str, most: int, now: float) -> None:
+        """Refuse a transaction that would be one too many.
+
+        Raises:
+            OverloadedError: the app has `most` open transactions.
+        """
+        held = self._apps.get(app, {}).values()
+        begun = (entry.used for entry in held if entry.open)
+        if sum(now - used <= TRANSACTION_SECONDS for used in begun) >= most:
+            msg = "too many open transactions, try again"
+            raise OverloadedError(msg)
+
     def pin(self, app: str, session: bytes, transaction: int, member: str) -> None:
         """Remember which member holds the transaction of a session; one at a time."""
         entry = self._apps.get(app, {}).get(session)
         if entry is not None:
-            entry.transaction, entry.member = transaction, member
+            entry.transaction, entry.member, entry.open = transaction, member, True
+
+    def ended(self, app: str, session: bytes) -> None:
+        """Note that the transaction of a session was committed or aborted."""
+        entry = self._apps.get(app, {}).get(session)
+        if entry is not None:
+            entry.open = False
 
     def pinned(self, app: str, session: bytes, transaction: int) -> str | None:
         """The member that must get the transaction's next statement; None when unknown."""
@@ -151,7 +176,7 @@ class Sessions:
         """Forget which member holds the transaction of a session."""
         entry = self._apps.get(app, {}).get(session)
         if entry is not None:
-            entry.transaction = None
+            entry.transaction, entry.open = None, False
 
     def end(self, app: str, sessions: Iterable[bytes]) -> None:
         """Forget sessions that ended."""

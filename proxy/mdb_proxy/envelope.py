@@ -22,7 +22,7 @@ from mdb_engine.rawbson import Document, check, encode, repeated
 from mdb_engine.scope.caps import parse_time
 from mdb_engine.scope.fields import GENERIC
 from mdb_engine.scope.model import Where
-from mdb_engine.scope.names import printable, type_name
+from mdb_engine.scope.names import type_name
 from mdb_engine.scope.statements import SEQUENCES
 from mdb_proxy.decisions import Exchange, Forward, Run
 from mdb_proxy.lsids import client_id
@@ -139,7 +139,7 @@ def refusal(error: RefusedError) -> bytes:
     """The reply to a command that the rules refuse: which rule, and where (`at`)."""
     return encode({
         **_said(error),
-        **({"at": printable(error.at)} if error.at else {}),
+        **({"at": error.at} if error.at else {}),
         **({"baseBackoffMS": BACKOFF_MS} if error.labels else {}),
     })  # fmt: skip
 
@@ -150,10 +150,9 @@ def failure(error: UpstreamError) -> bytes:
 
 
 def _said(error: RefusedError | UpstreamError) -> dict[str, Any]:
-    # It may quote what the client sent; drivers read text that is UTF-8.
     fields: dict[str, Any] = {
         "ok": 0.0,
-        "errmsg": printable(error.reason),
+        "errmsg": error.reason,
         "code": error.code,
         "codeName": error.code_name,
     }

@@ -22,7 +22,7 @@ from mdb_engine.exceptions import InitializationError, RefusedError, UpstreamErr
 from mdb_engine.indexes import apply_indexes
 from mdb_engine.manifest import load_folder
 from mdb_engine.rawbson import find
-from mdb_engine.scope.model import Features
+from mdb_engine.scope.model import Features, Limits
 from mdb_proxy import envelope
 from mdb_proxy.admin import Watch, admin_app, serving
 from mdb_proxy.client import Client
@@ -43,9 +43,6 @@ MAX_WIRE_VERSION: Final = 17
 
 ALIVE_SECONDS: Final = 2.0
 """How long the event loop may take to answer before it counts as stuck."""
-
-MIN_DATABASE_NAME: Final = 8
-"""A shorter physical name is more likely to occur in texts that are not about it."""
 
 log = structlog.get_logger("mdb_proxy.server")
 
@@ -170,7 +167,7 @@ class Listener:
         try:
             if isinstance(decision, Run):
                 return decision.finish(await self._driven(decision.steps)), OK
-            found = await self.upstream.exchange(decision.exchange)
+            found = await self._exchanged(decision.exchange)
             outcome = OK if find(found.body, "ok") else ERROR
             return decision.finish(decision.answer(found)), outcome
         except UpstreamError as error:
@@ -180,12 +177,21 @@ class Listener:
             session.refused(error)
             return envelope.late(request_id, envelope.refusal(error), decision), REFUSED
 
+    async def _exchanged(self, exchange: Exchange) -> Answer:
+        """One exchange with the cluster, within the app's share of them."""
+        scope = self.tools.directory().scopes.get(exchange.app)
+        limits = scope.limits if scope is not None else Limits()
+        if exchange.awaited:
+            return await self.upstream.exchange(exchange)
+        with self.tools.quotas.flight(exchange.app, limits.max_in_flight):
+            return await self.upstream.exchange(exchange)
+
     async def _driven(self, steps: Steps) -> bytes:
         """Several exchanges, one after the other."""
         try:
             exchange = next(steps)
             while True:
-                exchange = steps.send(await self.upstream.exchange(exchange))
+                exchange = steps.send(await self._exchanged(exchange))
         except StopIteration as stop:
             return bytes(stop.value)
         finally:
@@ -301,8 +307,6 @@ async def _serve(
             for manifest in manifests.values():
                 report = await apply_indexes(database, manifest)
                 log.info("indexes.applied", slug=manifest.slug, created=len(report.created))
-        if len(settings.db_name) < MIN_DATABASE_NAME:
-            log.warning("database.short_name", length=len(settings.db_name))
         await _listen(household, upstream, ports, ready, stop)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from mdb_proxy import envelope, local
 from mdb_proxy.cursors import Cursors, Sessions
 from mdb_proxy.decisions import Close, Decision, Forward, Reply, Run
 from mdb_proxy.directory import Directory
+from mdb_proxy.quotas import Quotas
 from mdb_proxy.sasl import COMMANDS as SASL
 from mdb_proxy.sasl import Login
 from mdb_proxy.tenant import TENANT_COMMANDS, Asking, tenant_command
@@ -80,9 +81,10 @@ class Tools:
     """What a conversation needs of the world, handed in.
 
     Attributes:
-        directory: the current one. cursors, sessions: of the process. now: wall clock (UTC).
-        tick: seconds of a clock that never goes back. random: so many random bytes.
-        started: when the process began. clients: open connections of an app.
+        directory: the current one. cursors, sessions, quotas: of the process.
+        now: wall clock (UTC). tick: seconds of a clock that never goes back.
+        random: so many random bytes. started: when the process began.
+        clients: open connections of an app.
     """
 
     directory: Callable[[], Directory]
@@ -93,6 +95,7 @@ class Tools:
     random: Callable[[int], bytes]
     started: datetime
     clients: Callable[[str], int]
+    quotas: Quotas = field(default_factory=Quotas)
     compressors: tuple[str, ...] = tuple(COMPRESSORS)
 
 
@@ -176,7 +179,7 @@ class Session:
         credential = self._login.credential
         if credential is None:
             if self.command not in _ANONYMOUS:
-                msg = f"Command {printable(self.command)} requires authentication"
+                msg = f"Command {self.command} requires authentication"
                 raise UnauthorizedError(msg)
             return Reply(envelope.reply_to(message, encode(self._answer(command, None))))
         scope = self._tools.directory().scope(credential, self._tools.now())
@@ -191,6 +194,7 @@ class Session:
         self, message: Message, command: dict[str, Any], scope: Scope, credential: Credential
     ) -> Decision:
         tools = self._tools
+        tools.quotas.spend(scope.slug, scope.limits, tools.tick())
         asking = Asking(
             command,
             scope,
@@ -299,8 +303,10 @@ class Session:
             command = wrapped
         self.command = next(iter(command), "")
         if self.command not in HELLO:
-            name = printable(self.command)
-            msg = f"Unsupported OP_QUERY command: {name}. The client driver may require an upgrade."
+            msg = (
+                f"Unsupported OP_QUERY command: {self.command}."
+                " The client driver may require an upgrade."
+            )
             raise UnsupportedOpQueryError(msg)
         return self._local({**command, "$db": db}, None)
 

@@ -76,6 +76,8 @@ def tenant_command(asking: Asking, send: Send) -> Decision:
     asked = Asked(asking.command, _in_session(asking, physical, session), asking.scope)
     if COMMANDS[asking.name].cursor:
         asking.cursors.admit(asking.app, asking.scope.limits.max_cursors, asking.tick())
+    if asking.command.get("startTransaction") is True:
+        asking.sessions.admit(asking.app, asking.scope.limits.max_transactions, asking.tick())
     if physical.plan:
         return _planned(asking, asked, send)
     if physical.refused:
@@ -146,6 +148,8 @@ def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer
     number = asking.command.get("txnNumber") if "autocommit" in asking.command else None
     if session is not None and isinstance(number, int) and find(found.body, "ok"):
         asking.sessions.pin(asking.app, session, number, found.member)
+        if asking.name in _ENDINGS:
+            asking.sessions.ended(asking.app, session)
     cursor = find(found.body, "cursor") if COMMANDS[asking.name].cursor else None
     opened = find(cursor.data, "id") if isinstance(cursor, Document) else None
     if not opened:

@@ -20,6 +20,7 @@ from mdb_engine.scope.model import Limits, Scope
 from mdb_proxy.cursors import Cursors, Sessions
 from mdb_proxy.decisions import Answer, Decision, Exchange, Forward, Reply, Run
 from mdb_proxy.directory import Directory
+from mdb_proxy.quotas import Quotas
 from mdb_proxy.server import Listener
 from mdb_proxy.session import Event, Session, Tools
 from mdb_proxy.wire import (
@@ -79,6 +80,7 @@ class World:
         self.now = NOW
         self.cursors = Cursors()
         self.sessions = Sessions()
+        self.quotas = Quotas()
         self.apps: Counter[str] = Counter()
         self.events: list[Event] = []
         self._numbers = count(1)
@@ -94,6 +96,7 @@ class World:
             random=lambda size: next(self._numbers).to_bytes(size, "big"),
             started=NOW - timedelta(seconds=90),
             clients=lambda app: self.apps[app],
+            quotas=self.quotas,
             **more,
         )
 

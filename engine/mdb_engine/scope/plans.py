@@ -214,9 +214,8 @@ def _out(asked: Asked, token: str) -> Part:
     try:
         if indexes:
             yield from _step({"createIndexes": temporary, "indexes": indexes, **limit})
-        merge = {
-            "into": temporary, "on": "_id", "whenMatched": "fail", "whenNotMatched": "insert",
-        }  # fmt: skip
+        # Without `on`, which would ask for an index under the command's own collation.
+        merge = {"into": temporary, "whenMatched": "fail", "whenNotMatched": "insert"}
         reply = yield from _step({**physical, "pipeline": [*stages[:-1], {"$merge": merge}]})
         rename = {
             "renameCollection": f"{scope.database}.{temporary}",

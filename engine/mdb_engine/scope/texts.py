@@ -111,5 +111,4 @@ class Words:
             return logical.partition(".")[0] or self.db
         if name in HOST_FIELDS:
             return self.scope.address
-        start = f"{self.scope.database}."
-        return self._pattern().sub(self._word, text) if text.startswith(start) else text
+        return self.text(text) if f"{self.scope.database}." in text else text

@@ -69,3 +69,9 @@ def test_an_upstream_error_carries_labels() -> None:
         ("RetryableWriteError",),
     )
     assert str(error) == error.reason == "timed out"
+
+
+def test_bytes_that_are_not_utf8_can_be_printed() -> None:
+    error = QueryValidationError("bad \udcff", "filter.\udcff\ud800.é")
+    assert (error.reason, error.at) == ("bad \ufffd", "filter.\ufffd\ufffd.é")
+    assert str(error) == error.reason

@@ -173,7 +173,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
 def test_broken_bytes(data: bytes) -> None:
-    with pytest.raises(InvalidBSONError, match="^Invalid BSON: "):
+    with pytest.raises(InvalidBSONError, match=r"^Invalid BSON: "):
         rawbson.check(data)
 
 

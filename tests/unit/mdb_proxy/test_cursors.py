@@ -124,3 +124,22 @@ def test_sessions_by_user_and_their_end() -> None:
     sessions.end("crm", [B])
     assert sessions.of("shop", "shop") == []
     assert sessions.of("shop", "shop-2") == [B]
+
+
+def test_open_transactions_of_an_app_are_limited() -> None:
+    sessions = Sessions()
+    for number in range(3):
+        session = bytes([number])
+        sessions.use("shop", "u", session, 10, 0.0)
+        sessions.admit("shop", 3, 0.0)
+        sessions.pin("shop", session, 1, "a:1")
+    with pytest.raises(OverloadedError):
+        sessions.admit("shop", 3, 1.0)
+    sessions.admit("crm", 1, 1.0)
+    sessions.unpin("shop", b"\0")
+    sessions.admit("shop", 3, 1.0)
+    sessions.ended("shop", b"\1")
+    sessions.ended("shop", b"unknown")
+    sessions.ended("nobody", b"\1")
+    sessions.admit("shop", 2, 1.0)
+    sessions.admit("shop", 1, 61.0)

@@ -195,16 +195,6 @@ def test_a_reply(flags: int, answered: bool) -> None:
             {"ok": 0.0, "errmsg": "no", "code": 13, "codeName": "Unauthorized", "at": "a.b"},
         ),
         (
-            UnauthorizedError("no \udc80", "a.\udcff"),
-            {
-                "ok": 0.0,
-                "errmsg": "no \ufffd",
-                "code": 13,
-                "codeName": "Unauthorized",
-                "at": "a.\ufffd",
-            },
-        ),
-        (
             OverloadedError("later"),
             {
                 "ok": 0.0,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import structlog
 from bson.codec_options import CodecOptions
 from pymongo.errors import AutoReconnect
 from structlog.testing import capture_logs
@@ -47,6 +48,13 @@ class Stores:
                 raise self.stores.error
             for document in self.stores.documents.get(self.name, []):
                 yield document
+
+
+@pytest.fixture(autouse=True)
+def all_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log everything, whatever was configured before."""
+    structlog.reset_defaults()
+    monkeypatch.setattr(reload, "log", structlog.get_logger())
 
 
 def entry(slug: str, *home: str) -> dict[str, Any]:

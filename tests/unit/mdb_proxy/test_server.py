@@ -3,13 +3,14 @@
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import bson
 import pytest
+import structlog
 import uvloop
 from bson import Int64
 from prometheus_client.parser import text_string_to_metric_families
@@ -23,7 +24,7 @@ from mdb_engine.exceptions import (
     OverloadedError,
     UpstreamError,
 )
-from mdb_engine.scope.model import Features
+from mdb_engine.scope.model import Features, Limits
 from mdb_proxy import server
 from mdb_proxy.config import ProxySettings, parse_address
 from mdb_proxy.decisions import Answer
@@ -39,6 +40,13 @@ PING = {"ping": 1, "$db": "admin"}
 FIND = {"find": "tasks", "$db": "shop"}
 INSERT = {"insert": "tasks", "$db": "shop"}
 FOUND = {"cursor": {"id": Int64(0), "ns": "appdata.shop_tasks", "firstBatch": []}, "ok": 1.0}
+
+
+@pytest.fixture(autouse=True)
+def all_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log everything, whatever was configured before."""
+    structlog.reset_defaults()
+    monkeypatch.setattr(server, "log", structlog.get_logger())
 
 
 def inside(work: Callable[[House], Awaitable[None]], **limits: Any) -> None:
@@ -127,6 +135,24 @@ def test_a_plan_may_refuse_what_it_finds() -> None:
         assert reply["code"] == 2
         (line,) = [each for each in lines if each["event"] == "command.refused"]
         assert (line["command"], line["slug"], line["code"]) == ("listCollections", "shop", 2)
+
+    inside(work)
+
+
+def test_an_app_may_have_so_many_commands_in_flight() -> None:
+    async def work(found: House) -> None:
+        first, second, other = [await found.visitor(n) for n in ("shop", "shop", "crm")]
+        thinking = found.cluster.will_think()
+        await first.send(message(FIND, number=1))
+        with ExitStack() as stack:
+            for _ in range(Limits().max_in_flight - 1):
+                stack.enter_context(found.world.quotas.flight("shop", 1_000))
+            assert (await second.ask(FIND))["code"] == 462
+            found.cluster.will_say(FOUND)
+            assert (await other.ask({**FIND, "$db": "crm"}))["ok"] == 1.0
+        thinking.set_result(Answer(bson.encode(FOUND), "m1:27017"))
+        found.cluster.will_say(FOUND)
+        assert (await second.ask(FIND))["ok"] == 1.0
 
     inside(work)
 

@@ -213,6 +213,19 @@ def test_an_app_may_have_so_many_connections() -> None:
     Talk(world, "shop")
 
 
+def test_an_app_may_ask_so_often() -> None:
+    world = World(requests_per_second=2.0)
+    one, other = Talk(world, "shop"), Talk(world, "shop")
+    count = {"count": "tasks", "$db": "shop"}
+    assert one.ask(count, {"n": 1, "ok": 1.0})["n"] == 1
+    assert other.ask(count, {"n": 1, "ok": 1.0})["n"] == 1
+    assert one.ask(count)["code"] == 462
+    assert one.ask({"ping": 1, "$db": "shop"})["ok"] == 1.0
+    assert Talk(world, "crm").ask({**count, "$db": "crm"}, {"n": 1, "ok": 1.0})["n"] == 1
+    world.wait(0.5)
+    assert one.ask(count, {"n": 1, "ok": 1.0})["n"] == 1
+
+
 # hello.
 
 

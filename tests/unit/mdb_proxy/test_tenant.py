@@ -634,3 +634,18 @@ def test_cursor_ids_are_longs(cursors: Any, at: str) -> None:
 )
 def test_what_is_wrong_with_a_kill(fields: Mapping[str, Any], code: int) -> None:
     assert shop().ask({**KILL, **fields})["code"] == code
+
+
+def test_open_transactions_are_limited() -> None:
+    talk = Talk(World(max_transactions=1), "shop")
+    begin = {"find": "t", "startTransaction": True, "autocommit": False, "$db": "shop"}
+    found = {"cursor": {"id": Int64(0), "ns": "appdata.shop_t", "firstBatch": []}, "ok": 1.0}
+    ids = [Binary(bytes([n]) * 16, 4) for n in range(2)]
+    first = {**begin, "txnNumber": Int64(1), "lsid": {"id": ids[0]}}
+    assert talk.ask(first, found)["ok"] == 1.0
+    second = {**begin, "txnNumber": Int64(1), "lsid": {"id": ids[1]}}
+    assert talk.ask(second)["code"] == 462
+    abort = {"abortTransaction": 1, "autocommit": False, "$db": "admin"}
+    ended = {**abort, "txnNumber": Int64(1), "lsid": {"id": ids[0]}}
+    assert talk.ask(ended, {"ok": 1.0})["ok"] == 1.0
+    assert talk.ask(second, found)["ok"] == 1.0
