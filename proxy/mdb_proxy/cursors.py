@@ -26,6 +26,7 @@ class Cursor:
         app, user: whose it is. db, collection: logical. physical, database: the cluster's.
         member: `host:port` that holds it. session: the mapped session id, or None.
         awaits: it waits for new documents, so `getMore` may carry a time.
+        left: documents that may still be read; one more is an error. None: they are not counted.
     """
 
     app: str
@@ -37,6 +38,7 @@ class Cursor:
     member: str
     session: bytes | None = None
     awaits: bool = False
+    left: int | None = None
 
 
 class Cursors:

@@ -14,13 +14,13 @@ from mdb_engine.exceptions import (
     TypeMismatchError,
     UnauthorizedError,
 )
-from mdb_engine.rawbson import Array, Document, encode, find, render
+from mdb_engine.rawbson import Array, Document, encode, find, render, walk
 from mdb_engine.scope.caps import Time, max_time
 from mdb_engine.scope.commands import COMMANDS, command_name, rewrite
 from mdb_engine.scope.model import Physical, Scope, Where
 from mdb_engine.scope.names import type_name
 from mdb_engine.scope.plans import run_plan
-from mdb_engine.scope.replies import Asked, answer, refused_whole
+from mdb_engine.scope.replies import Asked, answer, refused_whole, too_many
 from mdb_proxy import envelope
 from mdb_proxy.cursors import Cursor, Cursors, Sessions
 from mdb_proxy.decisions import Answer, Decision, Exchange, Forward, Reply, Run, Steps
@@ -140,7 +140,33 @@ def _forward(asking: Asking, asked: Asked, session: bytes | None, send: Send) ->
         _remember(asking, asked, session, found)
         return send(answer(found.body, asked))
 
-    return Forward(made, finish)
+    if asked.physical.allowance is None:
+        return Forward(made, finish)
+    return Run(_counted(asking, made, asked.physical.allowance, finish))
+
+
+def _counted(asking: Asking, made: Exchange, left: int, finish: Callable[[Answer], bytes]) -> Steps:
+    """An exchange that may bring so many documents; more are an error, and end their cursor."""
+    found = yield made
+    if _count(found) <= left:
+        return finish(found)
+    cursor = Document(found.body)["cursor"]
+    if cursor["id"]:
+        asking.cursors.close([cursor["id"]])
+        collection = cursor["ns"].partition(".")[2]
+        kill = {"killCursors": collection, "cursors": [cursor["id"]]}
+        kill["$db"] = asking.scope.database
+        yield envelope.exchange(kill, asking.app, pin=found.member)
+    raise too_many(asking.scope.limits.max_results)
+
+
+def _count(found: Answer) -> int:
+    """Documents in the batch of a reply."""
+    cursor = find(found.body, "cursor")
+    if not isinstance(cursor, Document):
+        return 0
+    batch = cursor.get("firstBatch", cursor.get("nextBatch"))
+    return sum(1 for _ in walk(batch.data)) if isinstance(batch, Array) else 0
 
 
 def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer) -> None:
@@ -165,8 +191,14 @@ def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer
         member=found.member,
         session=session,
         awaits=bool(asking.command.get("awaitData")),
+        left=_left(asked.physical.allowance, found),
     )
     asking.cursors.open(opened, entry, asking.tick())
+
+
+def _left(allowance: int | None, found: Answer) -> int | None:
+    """What remains of an allowance after a reply."""
+    return None if allowance is None else allowance - _count(found)
 
 
 def _planned(asking: Asking, asked: Asked, send: Send) -> Decision:
@@ -231,7 +263,10 @@ def get_more(asking: Asking, send: Send) -> Decision:
         fields["maxTimeMS"] = time
     asked = Asked(asking.command, replace(physical, command=fields), asking.scope)
     made = envelope.exchange(fields, asking.app, pin=cursor.member, awaited=cursor.awaits)
-    return Forward(made, _followed(asking, asked, cursor, send))
+    finish = _followed(asking, asked, cursor, send)
+    if cursor.left is None:
+        return Forward(made, finish)
+    return Run(_counted(asking, made, cursor.left, finish))
 
 
 def _not_long(value: Any, field: str, at: str) -> TypeMismatchError:
@@ -269,7 +304,8 @@ def _followed(
         else:
             open_still = find(found.body, "code") != _CURSOR_NOT_FOUND
         if open_still:
-            asking.cursors.open(number, cursor, asking.tick())
+            left = _left(cursor.left, found)
+            asking.cursors.open(number, replace(cursor, left=left), asking.tick())
         else:
             asking.cursors.close([number])
         return send(answer(found.body, asked))

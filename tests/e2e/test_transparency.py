@@ -94,7 +94,8 @@ PROJECTIONS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 OPTIONS: list[dict[str, Any]] = [
-    {"limit": 0}, {"limit": 5}, {"limit": -5}, {"limit": 2.7}, {"limit": None}, {"limit": "x"}, {"skip": 3},
+    {"limit": 0}, {"limit": 5}, {"limit": -5}, {"limit": 2.7}, {"limit": None}, {"skip": 3},
+    {"limit": "x"},
     {"skip": -1}, {"batchSize": -1}, {"singleBatch": True, "limit": 3}, {"singleBatch": True},
     {"returnKey": True}, {"showRecordId": True}, {"hint": {"n": 1}}, {"hint": "n_1"},
     {"collation": {"locale": "en", "strength": 1}}, {"collation": {"locale": "xx"}},

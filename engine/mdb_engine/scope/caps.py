@@ -118,10 +118,20 @@ def limit(value: Any, scope: Scope, where: Where) -> int | None:
     most = scope.limits.max_results
     if where.owner.get("singleBatch") is True:
         most = min(most, scope.limits.max_batch)
-    if given == 0 or given > most:
+    if given > most:
         where.notes.caps.append("max_results")
-        return most
+    if given == 0 or given > most:
+        return most if most < scope.limits.max_results else read_limit(scope, where)
     return given
+
+
+def read_limit(scope: Scope, where: Where) -> int:
+    """The most documents that are asked for; one more where the app wants to know of the rest."""
+    most = scope.limits.max_results
+    if not scope.limits.overflow_fails:
+        return most
+    where.notes.allowance = most
+    return most + 1
 
 
 def batch_size(value: Any, scope: Scope, where: Where) -> int | None:

@@ -307,6 +307,7 @@ def _physical(fields: dict[str, Any], row: CommandRow, where: Where) -> Physical
         kept=None if notes.kept is None else tuple(notes.kept),
         caps=tuple(notes.caps),
         plan=row.plan or notes.plan,
+        allowance=notes.allowance,
     )
 
 

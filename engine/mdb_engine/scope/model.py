@@ -67,6 +67,11 @@ class Limits:
     burst: int | None = None
     storage_bytes: int | None = None
 
+    @property
+    def overflow_fails(self) -> bool:
+        """A reader who would get more than `max_results` gets an error instead of fewer."""
+        return self.result_overflow == "error"
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -122,7 +127,7 @@ class Notes:
     Attributes:
         names: physical -> logical name of every collection that was resolved.
         caps: limits that were applied. refused, kept: see `Physical`.
-        stages: pipeline stages seen, nested ones included. plan: see `Physical`.
+        stages: pipeline stages seen, nested ones included. plan, allowance: see `Physical`.
     """
 
     names: dict[str, str] = field(default_factory=dict)
@@ -131,6 +136,7 @@ class Notes:
     kept: list[int] | None = None
     stages: int = 0
     plan: str = ""
+    allowance: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +180,7 @@ class Physical:
         kept: original index of each statement that is left; None when none was taken out.
         caps: names of the limits that were applied.
         plan: the row of PLANS that must carry it out; "" when it is forwarded as it is.
+        allowance: documents that the client may read; one more is an error. None: no such count.
     """
 
     command: Mapping[str, Any]
@@ -182,3 +189,4 @@ class Physical:
     kept: tuple[int, ...] | None = None
     caps: tuple[str, ...] = ()
     plan: str = ""
+    allowance: int | None = None

@@ -93,10 +93,14 @@ def _distinct(reply: bytes, asked: Asked) -> bytes:
     limits = asked.scope.limits
     if not isinstance(values, Array) or len(values) <= limits.max_results:
         return reply
-    if limits.result_overflow == "error":
-        msg = f"result exceeds the limit of {limits.max_results} documents"
-        raise OperationFailedError(msg)
+    if limits.overflow_fails:
+        raise too_many(limits.max_results)
     return replace(reply, "values", values[: limits.max_results])
+
+
+def too_many(most: int) -> OperationFailedError:
+    """The error for an app that wants to know when a result is not whole."""
+    return OperationFailedError(f"result exceeds the limit of {most} documents")
 
 
 def _drop(reply: bytes, asked: Asked) -> bytes:

@@ -22,6 +22,7 @@ from mdb_engine.exceptions import (
 )
 from mdb_engine.rawbson import Array, Document
 from mdb_engine.scope import joins, writers
+from mdb_engine.scope.caps import read_limit
 from mdb_engine.scope.clauses import blind, guarded, read_filter
 from mdb_engine.scope.joins import EMPTY_DOCUMENT, Place, Stages, members
 from mdb_engine.scope.model import Scope, Where
@@ -205,7 +206,9 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
             seeing = sight is Sight.PASSES
         physical += (head or rule.rewrite)(stage[name], scope, here, _between(place, stages, index))
         seeing = seeing and UNSET not in physical
-    return _finished(stages, physical, scope, place, seeing=seeing)
+    if not place.inside and not (stages and STAGES[stages[-1][0]].writes):
+        physical.append({"$limit": read_limit(scope, where)})
+    return [*physical, UNSET] if seeing else physical
 
 
 def _head(name: str) -> StageFunction | None:
@@ -218,22 +221,6 @@ def _between(place: Place, stages: list[tuple[str, Document]], index: int) -> Pl
     before = stages[index - 1][1] if index else None
     behind = stages[index + 1][1] if index + 1 < len(stages) else None
     return replace(place, preceding=before, following=behind)
-
-
-def _finished(
-    stages: list[tuple[str, Document]],
-    physical: Stages,
-    scope: Scope,
-    place: Place,
-    *,
-    seeing: bool,
-) -> Stages:
-    writes = bool(stages) and STAGES[stages[-1][0]].writes
-    if not place.inside and not writes:
-        physical.append({"$limit": scope.limits.max_results})
-    if seeing:
-        physical.append(UNSET)
-    return physical
 
 
 def _sight(name: str, rule: StageRule, operand: Any, *, leading: bool) -> Sight:

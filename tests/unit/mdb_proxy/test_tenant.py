@@ -8,6 +8,7 @@ import bson
 import pytest
 from bson import Binary, Int64, Timestamp
 
+from mdb_engine.exceptions import OperationFailedError
 from mdb_proxy.cursors import SESSION_SECONDS
 from mdb_proxy.decisions import Answer, Reply, Run
 from mdb_proxy.lsids import mapped
@@ -649,3 +650,53 @@ def test_open_transactions_are_limited() -> None:
     ended = {**abort, "txnNumber": Int64(1), "lsid": {"id": ids[0]}}
     assert talk.ask(ended, {"ok": 1.0})["ok"] == 1.0
     assert talk.ask(second, found)["ok"] == 1.0
+
+
+# A reader who wants to know when a result is not whole.
+
+
+def page(size: int, number: int = 0, key: str = "firstBatch") -> dict[str, Any]:
+    batch = [{"_id": n} for n in range(size)]
+    return {"cursor": {"id": Int64(number), "ns": "appdata.shop_tasks", key: batch}, "ok": 1.0}
+
+
+STRICT: dict[str, Any] = {"max_results": 5, "result_overflow": "error"}
+READS = [
+    {"find": "tasks", "$db": "shop"},
+    {"find": "tasks", "limit": 6, "$db": "shop"},
+    {"aggregate": "tasks", "pipeline": [], "cursor": {}, "$db": "shop"},
+]
+
+
+@pytest.mark.parametrize("command", READS, ids=str)
+def test_one_document_too_many_is_an_error(command: dict[str, Any]) -> None:
+    talk = Talk(World(**STRICT), "shop")
+    asked = talk.decide(command)
+    assert isinstance(asked, Run)
+    text = str(told(next(asked.steps)))
+    assert "'limit': 6" in text or "'$limit': 6" in text
+    assert len(talk.ask(command, page(5))["cursor"]["firstBatch"]) == 5
+    with pytest.raises(OperationFailedError, match="exceeds the limit of 5 documents"):
+        talk.ask(command, page(6))
+    with pytest.raises(OperationFailedError):
+        talk.ask(command, page(6, 9), {"ok": 1.0})
+
+
+def test_documents_are_counted_over_all_batches() -> None:
+    world = World(**STRICT)
+    talk = Talk(world, "shop")
+    talk.ask(READS[0], page(3, 9))
+    more = {"getMore": Int64(9), "collection": "tasks", "$db": "shop"}
+    assert len(talk.ask(more, page(1, 9, "nextBatch"))["cursor"]["nextBatch"]) == 1
+    with pytest.raises(OperationFailedError):
+        talk.ask(more, page(2, 9, "nextBatch"), {"ok": 1.0})
+    assert world.cursors.count("shop") == 0
+    talk.ask(READS[0], page(3, 9))
+    assert talk.ask(more, {"ok": 0.0, "code": 43, "errmsg": "gone"})["code"] == 43
+    talk.ask(READS[0], page(3, 9))
+    assert talk.ask(more, page(2, 0, "nextBatch"))["ok"] == 1.0
+
+
+def test_who_asks_for_fewer_is_not_counted() -> None:
+    talk = Talk(World(**STRICT), "shop")
+    assert talk.forward({"find": "tasks", "limit": 5, "$db": "shop"})
