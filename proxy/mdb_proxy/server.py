@@ -32,6 +32,7 @@ from mdb_proxy.decisions import Answer, Close, Exchange, Forward, Reply, Run, St
 from mdb_proxy.metrics import ERROR, FAILED, OK, REFUSED, UNKNOWN_APP, Metrics
 from mdb_proxy.reload import Cluster, Household
 from mdb_proxy.session import Event, Refusal, Session, Tools
+from mdb_proxy.sweep import sweep
 from mdb_proxy.upstream import PoolSettings, Upstream, open_upstream
 from mdb_proxy.wire.frames import WireError
 
@@ -307,7 +308,12 @@ async def _serve(
             for manifest in manifests.values():
                 report = await apply_indexes(database, manifest)
                 log.info("indexes.applied", slug=manifest.slug, created=len(report.created))
-        await _listen(household, upstream, ports, ready, stop)
+        async with _tasks() as group:
+            sweeper = group.create_task(sweep(database, manifests))
+            try:
+                await _listen(household, upstream, ports, ready, stop)
+            finally:
+                sweeper.cancel()
 
 
 async def _cluster(control: AsyncMongoClient[dict[str, Any]], upstream: Upstream) -> Cluster:

@@ -324,3 +324,17 @@ def test_results_are_capped(shop: Client, name: str) -> None:
     assert len(list(many.aggregate([]))) == 10_000
     assert many.count_documents({}) == 10_050
     assert len(many.distinct("n")) == 10_000
+
+
+DOUBLE = {"$set": {"a": {"$concatArrays": ["$a", "$a"]}}}
+
+
+def test_stages_that_double_a_field_do_not_end_the_server(proxy: Proxy, tasks: Tasks) -> None:
+    tasks.insert_one({"_id": "big", "a": list(range(1_000))})
+    with pytest.raises(OperationFailure, match=r"grow|large"):
+        list(tasks.aggregate([{"$match": {"_id": "big"}}, *[DOUBLE] * 40]))
+    with pytest.raises(OperationFailure, match="iteration limit"):
+        tasks.update_one({"_id": "big"}, [DOUBLE] * 40)
+    (found,) = tasks.aggregate([{"$match": {"_id": "big"}}, *[DOUBLE] * 3])
+    assert len(found["a"]) == 8_000
+    assert proxy.admin.admin.command("ping")["ok"] == 1.0

@@ -90,6 +90,35 @@ def check_iterations(value: Any, limits: Limits, where: Where) -> None:
     _size(value, _Place(limits, where))
 
 
+def growth(value: Any, limits: Limits, where: Where) -> int:
+    """How often the document may stand in a new one: once in each pipeline stage doubles it soon.
+
+    >>> from mdb_engine.rawbson import encode
+    >>> twice = Document(encode({"a": {"$concatArrays": ["$a", "$a"]}, "b": {"$add": ["$a", 1]}}))
+    >>> growth(twice, Limits(), Where("aggregate", "shop"))
+    2
+    """
+    if not isinstance(value, Document):
+        return 1
+    place = _Place(limits, where)
+    whole = any(root in value.data for root in (b"$$ROOT", b"$$CURRENT"))
+    sizes = (_given(_member(name, item, place)) for name, item in value.items())
+    return max(1, max(sizes, default=0) + whole)
+
+
+def check_growth(stages: Iterable[tuple[Any, Where]], limits: Limits) -> None:
+    """Refuse stages of an update that could make a document many times larger, stage by stage.
+
+    Raises:
+        QueryValidationError: more than 200 times.
+    """
+    factor = 1
+    for operand, where in stages:
+        factor *= growth(operand, limits, where)
+        if factor > MAX_COPIES:
+            raise _exceeded(_Place(limits, where))
+
+
 def _exceeded(place: _Place) -> QueryValidationError:
     return QueryValidationError("expression exceeds the iteration limit", str(place.where))
 

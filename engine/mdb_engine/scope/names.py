@@ -30,6 +30,9 @@ RESERVED_DATABASES: Final = frozenset({"admin", "config", "local", "$external"})
 _DOUBLED = re.compile(r"(.)(?=\1)(dzs|cs|dz|gi|li|ni|sz|ti|zs)")
 """How Hungarian writes some letters of two or three characters twice: `ccs` is `cscs`."""
 
+TEMPORARY: Final = "@@out."
+"""What temporary collections bear behind `<slug>_`; `@@out` is no legal logical database."""
+
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
 _COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _RESERVED_COLLECTION = re.compile(
@@ -214,6 +217,11 @@ def type_name(value: Any) -> str:
         if isinstance(value, kind):
             return name
     return "array"
+
+
+def temporary(scope: Scope, token: str) -> str:
+    """A physical name that no client can spell or see, for a plan that needs one for a while."""
+    return f"{scope.slug}_{TEMPORARY}{token}"
 
 
 def printable(text: str) -> str:

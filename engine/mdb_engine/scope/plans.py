@@ -13,7 +13,7 @@ from mdb_engine.rawbson import Document, Raw, encode
 from mdb_engine.scope.caps import number
 from mdb_engine.scope.joins import EMPTY_DOCUMENT
 from mdb_engine.scope.model import Scope, Where
-from mdb_engine.scope.names import prefix, unphysical
+from mdb_engine.scope.names import prefix, temporary, unphysical
 from mdb_engine.scope.replies import Asked
 from mdb_engine.scope.walk import check_filter
 
@@ -207,26 +207,26 @@ def _out(asked: Asked, token: str) -> Part:
     scope, physical = asked.scope, asked.physical.command
     stages = list(physical["pipeline"])
     target = stages[-1]["$out"]["coll"]
-    temporary = f"{scope.slug}_@@out.{token}"
+    passing = temporary(scope, token)
     options, indexes = yield from _target_definition(target, scope)
     limit = {"maxTimeMS": scope.limits.definition_time_ms, "$db": scope.database}
-    yield from _step({"create": temporary, **options, **limit})
+    yield from _step({"create": passing, **options, **limit})
     try:
         if indexes:
-            yield from _step({"createIndexes": temporary, "indexes": indexes, **limit})
+            yield from _step({"createIndexes": passing, "indexes": indexes, **limit})
         # Without `on`, which would ask for an index under the command's own collation.
-        merge = {"into": temporary, "whenMatched": "fail", "whenNotMatched": "insert"}
+        merge = {"into": passing, "whenMatched": "fail", "whenNotMatched": "insert"}
         reply = yield from _step({**physical, "pipeline": [*stages[:-1], {"$merge": merge}]})
         rename = {
-            "renameCollection": f"{scope.database}.{temporary}",
+            "renameCollection": f"{scope.database}.{passing}",
             "to": f"{scope.database}.{target}",
             "dropTarget": True,
         }
         yield from _step({**rename, **limit, "$db": "admin"})
     except FailedError as error:
-        yield {"drop": temporary, **limit}
+        yield {"drop": passing, **limit}
         text = str(Document(error.reply).get("errmsg", ""))
-        text = text.replace("$merge", "$out").replace(temporary, target)
+        text = text.replace("$merge", "$out").replace(passing, target)
         raise FailedError(encode({**Document(error.reply), "errmsg": text})) from None
     return {**reply, "cursor": {**reply["cursor"], "ns": asked.namespace}}
 

@@ -24,6 +24,7 @@ from mdb_engine.rawbson import Array, Document
 from mdb_engine.scope import joins, writers
 from mdb_engine.scope.caps import read_limit
 from mdb_engine.scope.clauses import blind, guarded, read_filter
+from mdb_engine.scope.iterations import MAX_COPIES, growth
 from mdb_engine.scope.joins import EMPTY_DOCUMENT, Place, Stages, members
 from mdb_engine.scope.model import Scope, Where
 from mdb_engine.scope.names import not_authorized
@@ -45,6 +46,7 @@ class StageRule:
             tenant's `$match` goes in front of it.
         first: the error when it stands elsewhere than first; None: it may stand anywhere.
         writes: it must be the last. inside: stages whose pipelines may hold it.
+        grows: its output may hold the input several times.
     """
 
     rewrite: StageFunction
@@ -53,6 +55,7 @@ class StageRule:
     first: type[RefusedError] | None = None
     writes: bool = False
     inside: frozenset[str] = frozenset({"", "$facet", "$lookup", "$unionWith"})
+    grows: bool = False
 
 
 def _plain(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
@@ -120,12 +123,14 @@ def _documents(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
 
 
 _PASSING: Final = StageRule(_plain)
+_GROWING: Final = StageRule(_plain, grows=True)
+_REPLACING: Final = StageRule(_plain, Sight.DROPS, grows=True)
 _DROPPING: Final = StageRule(_plain, Sight.DROPS)
 _TOP: Final = frozenset({""})
 _JOINED: Final = frozenset({"", "$lookup", "$unionWith"})
 
 STAGES: Final[Mapping[str, StageRule]] = {
-    "$addFields": _PASSING,
+    "$addFields": _GROWING,
     "$bucket": _DROPPING,
     "$bucketAuto": _DROPPING,
     "$collStats": StageRule(
@@ -149,12 +154,12 @@ STAGES: Final[Mapping[str, StageRule]] = {
     "$match": StageRule(_match, head=_match_head),
     "$merge": StageRule(writers.merge, Sight.WRITES, writes=True, inside=_TOP),
     "$out": StageRule(writers.out, Sight.WRITES, writes=True, inside=_TOP),
-    "$project": _PASSING,
+    "$project": _GROWING,
     "$redact": StageRule(_plain, Sight.SEES),
-    "$replaceRoot": _DROPPING,
-    "$replaceWith": _DROPPING,
+    "$replaceRoot": _REPLACING,
+    "$replaceWith": _REPLACING,
     "$sample": StageRule(_plain, head=_sample_head),
-    "$set": _PASSING,
+    "$set": _GROWING,
     "$setWindowFields": _PASSING,
     "$skip": _PASSING,
     "$sort": _PASSING,
@@ -178,6 +183,12 @@ _NESTED_ERRORS: Final[Mapping[str, type[RefusedError]]] = {
     "$lookup": LookupStageError,
     "$unionWith": UnionStageError,
 }
+BOUNDED: Final = {"$match": {"$expr": {"$gte": [{"$bsonSize": "$$ROOT"}, 0]}}}
+"""Always true; an error above 16 MB. Without it 40 stages that double a field end the server.
+
+It stands only where the stages before it could have made a document 200 times larger.
+"""
+
 _OUTPUTS: Final = ("distanceField", "includeLocs")
 _STATISTICS: Final = frozenset({"$collStats", "$indexStats"})
 
@@ -193,7 +204,7 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     physical: Stages = []
     if place.guarded and not (stages and _head(stages[0][0])):
         physical.append({"$match": guarded(scope, where, None, write=False)})
-    seeing = scope.hidden and place.inside != "$facet"
+    seeing, factor = scope.hidden and place.inside != "$facet", 1
     for index, (name, stage) in enumerate(stages):
         here = where.at(index, name)
         rule = _rule(name, here)
@@ -206,6 +217,10 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
             seeing = sight is Sight.PASSES
         physical += (head or rule.rewrite)(stage[name], scope, here, _between(place, stages, index))
         seeing = seeing and UNSET not in physical
+        factor *= growth(stage[name], scope.limits, here) if rule.grows else 1
+        if factor > MAX_COPIES:
+            physical.append(BOUNDED)
+            factor = 1
     if not place.inside and not (stages and STAGES[stages[-1][0]].writes):
         physical.append({"$limit": read_limit(scope, where)})
     return [*physical, UNSET] if seeing else physical

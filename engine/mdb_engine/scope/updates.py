@@ -15,6 +15,7 @@ from mdb_engine.exceptions import (
 )
 from mdb_engine.rawbson import Array, Document
 from mdb_engine.scope.clauses import forced_tag, tag
+from mdb_engine.scope.iterations import check_growth
 from mdb_engine.scope.model import TAG_FIELD, Scope, Where
 from mdb_engine.scope.veil import UPDATE_ROOTS, names_tag, veil
 from mdb_engine.scope.walk import check_expression, check_filter
@@ -125,6 +126,8 @@ def _pipeline(value: Array, count: int, scope: Scope, where: Where) -> list[Any]
         msg = f"pipeline exceeds the maximum number of stages ({scope.limits.max_stages})"
         raise QueryValidationError(msg, str(where))
     stages = [_stage(stage, scope, where.at(index)) for index, stage in enumerate(value)]
+    operands = ((stage[stage.first], where.at(index)) for index, stage in enumerate(value))
+    check_growth(operands, scope.limits)
     return [*stages, forced_tag(scope)]
 
 

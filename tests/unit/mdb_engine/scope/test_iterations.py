@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mdb_engine.exceptions import QueryValidationError
-from mdb_engine.scope.iterations import check_iterations
+from mdb_engine.scope.iterations import check_growth, check_iterations, growth
 from mdb_engine.scope.model import Limits
 from tests.support.kernel import lazy, where
 
@@ -161,3 +161,35 @@ def test_the_operator_may_raise_the_limits() -> None:
     raised = replace(Limits(), max_iteration_nesting=3, max_range=20_000)
     check_iterations(lazy(BOMBS["three deep"]), raised, where())
     check_iterations(lazy(BOMBS["range too long"]), raised, where())
+
+
+DOUBLE = {"a": {"$concatArrays": ["$a", "$a"]}}
+
+
+@pytest.mark.parametrize(
+    ("operand", "factor"),
+    [
+        ("$a", 1),
+        ({"a": 1}, 1),
+        ({"a": {"$add": ["$a", "$a"]}}, 1),
+        ({"a": "$b", "c": "$b"}, 1),
+        (DOUBLE, 2),
+        ({"a": ["$a", "$b", "$c"]}, 3),
+        ({"a": "$$ROOT"}, 2),
+        ({"$mergeObjects": ["$$ROOT", "$a"]}, 3),
+    ],
+    ids=str,
+)
+def test_growth(operand: Any, factor: int) -> None:
+    assert growth(lazy(operand), Limits(), where()) == factor
+
+
+@pytest.mark.parametrize(("count", "allowed"), [(7, True), (8, False)])
+def test_an_update_may_grow_a_document_so_often(count: int, allowed: bool) -> None:
+    stages = [(lazy(DOUBLE), where().at(n)) for n in range(count)]
+    if allowed:
+        check_growth(stages, Limits())
+        return
+    with pytest.raises(QueryValidationError, match="iteration limit") as refused:
+        check_growth(stages, Limits())
+    assert refused.value.at.endswith("7")
