@@ -208,10 +208,34 @@ class ResourceLimitExceeded(RefusedError):
     code, code_name, http_status = 2, "BadValue", 413
 
 
+class MatchShapeError(RefusedError):
+    """`$match` takes a document."""
+
+    code, code_name = 15959, "Location15959"
+
+
+class OutShapeError(RefusedError):
+    """`$out` takes a name or a document."""
+
+    code, code_name = 16990, "Location16990"
+
+
 class OutOptionError(RefusedError):
     """`$out` holds an option that it does not know."""
 
     code, code_name = 16994, "Location16994"
+
+
+class FacetShapeError(RefusedError):
+    """`$facet` takes a document of pipelines."""
+
+    code, code_name = 40169, "Location40169"
+
+
+class StageShapeError(RefusedError):
+    """A pipeline stage is a document with one field."""
+
+    code, code_name = 40323, "Location40323"
 
 
 class UnknownStageError(RefusedError):

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from mdb_cli.mongod import EmbeddedError, find_mongod
 from tests.support import config
 from tests.support.programs import ROOT
 from tests.support.proxies import Client, Proxy, serving
@@ -38,6 +39,18 @@ def crm(proxy: Proxy) -> Iterator[Client]:
 def name() -> str:
     """Give a collection name that no other test uses."""
     return f"c_{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give the path of a folder for a server, where there is a mongod at all."""
+    try:
+        find_mongod()
+    except EmbeddedError as error:
+        if config.CI:
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+    return tmp_path / "mdb"
 
 
 @pytest.hookimpl(wrapper=True)

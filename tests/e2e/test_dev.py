@@ -10,27 +10,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import pytest
 from pymongo import MongoClient
 
-from mdb_cli.mongod import EmbeddedError, find_mongod
-from tests.support import config
 from tests.support.programs import Program, program, run
 
 ARGUMENTS = ("mdb", "dev", "--json", "--listen", "127.0.0.1:0")
 Client = MongoClient[dict[str, Any]]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Give a folder, where there is a mongod at all."""
-    try:
-        find_mongod()
-    except EmbeddedError as error:
-        if config.CI:
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
-    return tmp_path / "mdb"
 
 
 @contextmanager

@@ -14,8 +14,6 @@ import pytest
 from pymongo import MongoClient
 
 from mdb_cli.embedded import EmbeddedError, embedded_server
-from mdb_cli.mongod import find_mongod
-from tests.support import config
 
 HOLD = """
 import sys, time, pathlib
@@ -24,18 +22,6 @@ with embedded_server(pathlib.Path(sys.argv[1])) as server:
     print(server.pid, flush=True)
     time.sleep(60)
 """
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Give a folder, where there is a mongod at all."""
-    try:
-        find_mongod()
-    except EmbeddedError as error:
-        if config.CI:
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
-    return tmp_path / "mdb"
 
 
 def documents(uri: str) -> list[int]:

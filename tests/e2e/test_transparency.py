@@ -102,7 +102,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"collation": {"locale": "simple"}}, {"maxTimeMS": 100}, {"maxTimeMS": "x"},
     {"maxTimeMS": 1.5}, {"maxTimeMS": True}, {"tailable": True}, {"awaitData": True},
     {"let": {"a": 1}}, {"comment": "x"}, {"readConcern": {"level": "majority"}},
-    {"readConcern": {"level": "bogus"}}, {"noCursorTimeout": True}, {"sort": {"n": -1}},
+    {"readConcern": {"level": "bogus"}}, {"readConcern": {"x": 1}}, {"noCursorTimeout": True},
+    {"sort": {"n": -1}},
     {"sort": "x"}, {"sort": {"n": 5}}, {"allowPartialResults": True},
 ]  # fmt: skip
 
@@ -137,7 +138,9 @@ PIPELINES: list[list[dict[str, Any]]] = [
      {"$limit": 2}],
     [{"$densify": {"field": "n", "range": {"step": 1, "bounds": "full"}}}, {"$limit": 3}],
     [{"$fill": {"output": {"q": {"value": 1}}}}, {"$sort": {"_id": 1}}, {"$limit": 2}],
-    [{"$bogus": 1}], [{"$limit": 0}], [{"$limit": -1}], [{"$project": {}}], [{"$group": {}}],
+    [{"$bogus": 1}], [{}], [{"$match": {}, "$limit": 1}], [{"$match": 5}], [{"$out": 5}],
+    [{"$merge": 5}], [{"$merge": {}}], [{"$limit": 0}], [{"$limit": -1}],
+    [{"$project": {}}], [{"$group": {}}],
     [{"$sort": {}}], [{"$unwind": "t"}],
     [{"$out": "o1"}], [{"$merge": "m1"}],
     [{"$merge": {"into": "m1", "whenMatched": [{"$set": {"z": "$$new.n"}}]}}],

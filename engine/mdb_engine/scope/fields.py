@@ -133,7 +133,12 @@ def _disk_use(value: Any, scope: Scope, where: Where) -> Any:
 
 
 def _read_concern(value: Any, _scope: Scope, where: Where) -> Any:
-    return subfields(value, frozenset({"afterClusterTime", "atClusterTime", "level"}), where)
+    known = frozenset({"afterClusterTime", "atClusterTime", "level"})
+    for name in value if isinstance(value, Document) else ():
+        if name not in known:
+            msg = f"Unrecognized option in readConcern: {name}"
+            raise InvalidOptionsError(msg, str(where.at(name)))
+    return subfields(value, known, where)
 
 
 _WRITE_CONCERN: Final = frozenset({"fsync", "j", "provenance", "w", "wtimeout"})

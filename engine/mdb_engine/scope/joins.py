@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mdb_engine.exceptions import (
+    FacetShapeError,
     FailedToParseError,
     QueryValidationError,
-    TypeMismatchError,
     UnknownFieldError,
 )
 from mdb_engine.rawbson import Array, Document
@@ -218,7 +218,7 @@ def facet(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     """`$facet`: the documents come from outside; what the branches join has its own condition."""
     if not isinstance(value, Document):
         msg = "the $facet specification must be a non-empty object"
-        raise TypeMismatchError(msg, str(where))
+        raise FacetShapeError(msg, str(where))
     inside = place.nested("$facet", guarded=False)
     return [{"$facet": {n: place.rewrite(p, scope, where.at(n), inside) for n, p in value.items()}}]
 

@@ -195,7 +195,7 @@ def _drop_database(asked: Asked, _token: str) -> Part:
         reply = Document(raw)
         if not reply.get("ok") and reply.get("code") != _NOT_FOUND:
             raise FailedError(raw)
-    return {"dropped": db, "ok": 1.0} if own else {"ok": 1.0}
+    return {"ok": 1.0}
 
 
 def _out(asked: Asked, token: str) -> Part:

@@ -12,9 +12,11 @@ from mdb_engine.exceptions import (
     GeoNearPositionError,
     InvalidNamespaceError,
     LookupStageError,
+    MatchShapeError,
     QueryValidationError,
     RefusedError,
     StagePositionError,
+    StageShapeError,
     TypeMismatchError,
     UnauthorizedError,
     UnionStageError,
@@ -63,14 +65,21 @@ def _plain(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
     return [{where.path[-1]: value}]
 
 
-def _match(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
+def _check_match(value: Any, scope: Scope, where: Where) -> None:
+    if not isinstance(value, Document):
+        msg = "the match filter must be an expression in an object"
+        raise MatchShapeError(msg, str(where))
     check_filter(value, scope, where)
+
+
+def _match(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
+    _check_match(value, scope, where)
     return [{"$match": value}]
 
 
 def _match_head(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
     """Merged into one: only the first `$match` may hold `$text`."""
-    check_filter(value, scope, where)
+    _check_match(value, scope, where)
     if not scope.hidden or not uses_tag("$match", value):
         return [{"$match": guarded(scope, where, value, write=False)}]
     if b"$text" in value.data:
@@ -272,7 +281,7 @@ def _named(stage: Any, where: Where) -> tuple[str, Document]:
     name = stage.first
     if name is None or len(stage) != 1:
         msg = "A pipeline stage specification object must contain exactly one field."
-        raise UnknownStageError(msg, str(where))
+        raise StageShapeError(msg, str(where))
     return name, stage
 
 

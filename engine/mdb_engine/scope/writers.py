@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any, Final
 
 from mdb_engine.exceptions import (
-    FailedToParseError,
     InvalidOptionsError,
+    MissingFieldError,
     OutOptionError,
+    OutShapeError,
     RefusedError,
+    TypeMismatchError,
     UnauthorizedError,
 )
 from mdb_engine.rawbson import Array, Document
@@ -48,10 +50,8 @@ def _database(name: Any, scope: Scope, where: Where) -> str:
 def merge(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
     """`$merge`, in any of its forms."""
     _may_write(scope, where)
-    spec: Mapping[str, Any] = (
-        {"into": value} if isinstance(value, str) else members(value, _MERGE, where)
-    )
-    into = spec.get("into")
+    spec = _specification(value, where)
+    into = spec["into"]
     if isinstance(into, Document):
         target = _target(members(into, _INTO, where.at("into")), scope, where.at("into"))
     else:
@@ -64,6 +64,18 @@ def merge(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
     if isinstance(spec.get("whenMatched"), Array):
         fields["whenMatched"] = update_pipeline(spec["whenMatched"], scope, where.at("whenMatched"))
     return [forced_tag(scope), {"$merge": fields}]
+
+
+def _specification(value: Any, where: Where) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        return {"into": value}
+    if not isinstance(value, Document):
+        msg = f"$merge requires a string or object argument, but found {type_name(value)}"
+        raise TypeMismatchError(msg, str(where))
+    if "into" not in value:
+        msg = "BSON field '$merge.into' is missing but a required field"
+        raise MissingFieldError(msg, str(where.at("into")))
+    return members(value, _MERGE, where)
 
 
 def out(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
@@ -79,7 +91,7 @@ def _destination(value: Any, where: Where) -> Mapping[str, Any]:
         return {"coll": value}
     if not isinstance(value, Document):
         msg = f"$out only supports a string or object argument, but found {type_name(value)}"
-        raise FailedToParseError(msg, str(where))
+        raise OutShapeError(msg, str(where))
     if "timeseries" in value:
         msg = "$out to a time-series collection is not supported"
         raise InvalidOptionsError(msg, str(where.at("timeseries")))

@@ -93,7 +93,7 @@ def test_a_database_that_is_none_of_the_apps(db: Any, code: int, stage: Any, at:
     [
         ({"s3": {}}, 16994),
         ({"coll": "x", "timeseries": {}}, 72),
-        (5, 9),
+        (5, 16990),
         ({}, 2),
         ({"coll": 5}, 2),
         ("eu_x", 73),
