@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     admin: str | None = Field(None, description="where the admin pages are served")
     workers: int = Field(1, ge=1, description="processes")
     apply_indexes: bool = Field(False, description="make the manifests' indexes at start")
+    settle_seconds: float = Field(
+        5.0, ge=0, description="how long a new app waits for other proxies to learn of it"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="auto: lines for people on a terminal, JSON elsewhere"

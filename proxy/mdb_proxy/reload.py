@@ -55,13 +55,15 @@ class Household:
         """Whether the cluster has a member that takes writes, as far as the driver knows."""
         return self.database.client.topology_description.has_writable_server()
 
-    async def open(self) -> None:
+    async def open(self, settle: float) -> None:
         """Register the manifests' slugs and read the stores for the first time.
+
+        New slugs wait so many seconds for other proxies to learn of them.
 
         Raises:
             ManifestValidationError: a slug or a home name cannot be had.
         """
-        await ledger.register(self.database, self.manifests)
+        await ledger.register(self.database, self.manifests, wait=settle)
         self.secret = await secrets.proxy_secret(self.database)
         await self.refresh()
 

@@ -303,7 +303,7 @@ async def _serve(
         database = control[settings.db_name]
         cluster = await _cluster(control, upstream)
         household = Household(database, manifests, cluster, format_address(*ports.wire))
-        await household.open()
+        await household.open(settings.settle_seconds)
         if settings.apply_indexes:
             for manifest in manifests.values():
                 report = await apply_indexes(database, manifest)
