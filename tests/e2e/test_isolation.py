@@ -229,7 +229,17 @@ ROWS: list[tuple[dict[str, Any], int]] = [
     *(({name: 1}, 13) for name in (
         "profile", "top", "dbHash", "applyOps", "createUser", "shutdown", "setParameter", "fsync",
         "replSetGetStatus", "_configsvrAddShard", "_shardsvrMoveRange", "killAllSessions",
-        "currentOp", "killOp", "validate", "collMod", "dbStats")),
+        "currentOp", "killOp", "getCmdLineOpts", "replSetGetConfig", "listShards")),
+    ({"collStats": "tasks"}, 0),
+    ({"collStats": "eu_tasks"}, 73),
+    ({"collStats": "crm_tasks"}, 0),
+    ({"dbStats": 1}, 0),
+    ({"dataSize": "shop.tasks"}, 0),
+    ({"dataSize": "shop.eu_tasks"}, 73),
+    ({"validate": "tasks"}, 0),
+    ({"validate": "eu_tasks"}, 73),
+    ({"collMod": "eu_tasks"}, 73),
+    ({"convertToCapped": "eu_tasks", "size": 4096}, 73),
     ({"getMore": Int64(123), "collection": "tasks"}, 43),
     ({"getMore": 123, "collection": "tasks"}, 14),
     ({"killCursors": "tasks", "cursors": [Int64(123)]}, 0),
@@ -324,6 +334,20 @@ def test_out_does_not_wait_for_other_apps(world: World) -> None:
         world.clients["shared"]["shared"].users.update_one({"_id": 1}, {"$set": {"x": 1}})
         session.abort_transaction()
     assert shop["shop"].written.count_documents({}) >= 20
+
+
+def test_renames_stay_among_own_collections(world: World) -> None:
+    shop = world.clients["shop"]
+    shop["shop"].passing.insert_one({"_id": 1})
+    before = world.foreign("shop")
+    for target, code in (("shop.eu_x", 73), ("admin.x", 13), ("shop.shared_x", 13)):
+        with pytest.raises(OperationFailure) as refused:
+            shop.admin.command("renameCollection", "shop.passing", to=target, dropTarget=True)
+        assert refused.value.code == code
+    shop.admin.command("renameCollection", "shop.passing", to="shop.crm_tasks", dropTarget=True)
+    assert shop["shop"].crm_tasks.find_one() == {"_id": 1}
+    assert world.foreign("shop") == before
+    shop["shop"].crm_tasks.drop()
 
 
 def test_dropping_a_database_drops_only_own_collections(world: World) -> None:

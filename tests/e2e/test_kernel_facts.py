@@ -378,7 +378,7 @@ def test_collections_are_listed_and_dropped_by_logical_database(stocked: Any) ->
     assert [item["name"] for item in listed["cursor"]["firstBatch"]] == ["b"]
     databases = planned(stocked, {"listDatabases": 1, "$db": "admin"})["databases"]
     assert {item["name"] for item in databases} >= {"app", "xé"}
-    assert planned(stocked, {"dropDatabase": 1, "$db": "xé"}) == {"dropped": "xé", "ok": 1.0}
+    assert planned(stocked, {"dropDatabase": 1, "$db": "xé"}) == {"ok": 1.0}
     names = stocked.list_collection_names()
     assert not [name for name in names if "@" in name]
     assert {"shop_eu_secret", "crm_secret", "shop_tasks"} <= set(names)

@@ -38,7 +38,9 @@ out.codes = {
 out.version = db.version();
 out.status = db.runCommand({connectionStatus: 1}).authInfo.authenticatedUsers;
 out.hello = db.hello().msg;
-out.dropped = t.drop();
+out.stats = [db.stats().db, t.stats().ns, t.totalSize() > 0];
+out.renamed = t.renameCollection(NAME + "_2").ok;
+out.dropped = db.getCollection(NAME + "_2").drop();
 print(JSON.stringify(out));
 """
 
@@ -74,5 +76,7 @@ def test_mongosh(proxy: Proxy, mongosh: Path, tmp_path: Path, name: str) -> None
         "codes": {"where": 2, "tag": 66, "system": 73, "shutdown": 13, "unknown": 59},
         "status": [{"user": "shop", "db": "shop"}],
         "hello": "isdbgrid",
+        "stats": ["shop", f"shop.{name}", True],
+        "renamed": 1,
         "dropped": True,
     }

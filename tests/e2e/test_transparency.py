@@ -211,6 +211,8 @@ OTHERS: list[dict[str, Any]] = [
     {"find": "ts", "filter": {"v": {"$gt": 0}}, "sort": {"v": 1}},
     {"aggregate": "ts", "pipeline": [{"$group": {"_id": "$m", "s": {"$sum": "$v"}}}],
      "cursor": {}},
+    {"collMod": "t", "index": {"name": "s", "hidden": True}}, {"collMod": "nope"},
+    {"validate": "nope"}, {"convertToCapped": "nope", "size": 1}, {"validate": "t"},
     {"explain": 5}, {"explain": {"find": "t"}, "verbosity": "bogus"},
     {"getMore": Int64(5), "collection": "t"}, {"getMore": 5, "collection": "t"},
     {"insert": "t"}, {"distinct": "t"}, {"find": "t", "filter": {}, "min": {"n": 3},

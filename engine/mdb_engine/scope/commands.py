@@ -19,7 +19,7 @@ from mdb_engine.exceptions import (
 from mdb_engine.rawbson import Document, render
 from mdb_engine.scope import fields as f
 from mdb_engine.scope.caps import Time, max_time, parse_time
-from mdb_engine.scope.definitions import CREATE, CREATE_INDEXES
+from mdb_engine.scope.definitions import COLL_MOD, CREATE, CREATE_INDEXES, VALIDATE
 from mdb_engine.scope.denied import is_denied
 from mdb_engine.scope.fields import DROP, GENERIC, may_write
 from mdb_engine.scope.model import Notes, Physical, Rule, Scope, Where
@@ -83,8 +83,13 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         required=("pipeline",),
         cursor=True,
     ),
+    "collMod": _row(COLL_MOD, writes=True, time=Time.DEFINITION),
+    "collStats": _row({"collStats": f.TARGET, "scale": f.PASS}, writes=False),
     "commitTransaction": _row(
         {"commitTransaction": f.PASS}, writes=False, time=Time.CLIENT, admin=True
+    ),
+    "convertToCapped": _row(
+        {"convertToCapped": f.WRITE_TARGET, "size": f.PASS}, writes=True, time=Time.DEFINITION
     ),
     "count": _row(
         {
@@ -101,6 +106,22 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
     ),
     "create": _row(CREATE, writes=True, time=Time.DEFINITION),
     "createIndexes": _row(CREATE_INDEXES, writes=True, time=Time.DEFINITION, required=("indexes",)),
+    "dataSize": _row(
+        {
+            "dataSize": f.NAMESPACE,
+            "estimate": f.PASS,
+            "keyPattern": f.PASS,
+            "max": f.PASS,
+            "min": f.PASS,
+        },
+        writes=False,
+    ),
+    "dbStats": _row(
+        {"dbStats": f.PASS, "freeStorage": f.PASS, "scale": f.PASS},
+        writes=False,
+        time=Time.IGNORED,
+        plan="dbStats",
+    ),
     "delete": _row(
         {**_WRITE, "delete": f.WRITE_TARGET, "deletes": DELETES, "let": f.EXPRESSION},
         writes=True,
@@ -221,14 +242,25 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         plan="listDatabases",
     ),
     "listIndexes": _row({"cursor": f.CURSOR, "listIndexes": f.TARGET}, writes=False, cursor=True),
+    "renameCollection": _row(
+        {"dropTarget": f.FLAG, "renameCollection": f.OWN_NAMESPACE, "to": f.OWN_NAMESPACE},
+        writes=True,
+        time=Time.DEFINITION,
+        admin=True,
+        required=("to",),
+    ),
     "update": _row(
         {**_WRITE, "let": f.EXPRESSION, "update": f.WRITE_TARGET, "updates": UPDATES},
         writes=True,
         required=("updates",),
     ),
+    "validate": _row(VALIDATE, writes=True, time=Time.DEFINITION),
 }
 
 ALIASES: Final[Mapping[str, str]] = {
+    "collstats": "collStats",
+    "datasize": "dataSize",
+    "dbstats": "dbStats",
     "deleteIndexes": "dropIndexes",
     "findandmodify": "findAndModify",
 }

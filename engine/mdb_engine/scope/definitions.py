@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mdb_engine.exceptions import CannotCreateIndexError, InvalidOptionsError
+from mdb_engine.exceptions import (
+    CannotCreateIndexError,
+    InvalidOptionsError,
+    UnauthorizedError,
+)
 from mdb_engine.rawbson import Array, Document
 from mdb_engine.scope.clauses import schemas_spared
 from mdb_engine.scope.fields import (
@@ -18,6 +22,7 @@ from mdb_engine.scope.fields import (
     wrong_type,
 )
 from mdb_engine.scope.model import TAG_FIELD, Rule, Scope, Where
+from mdb_engine.scope.names import not_authorized
 from mdb_engine.scope.walk import check_filter
 
 
@@ -70,6 +75,55 @@ CREATE: Final[Mapping[str, Rule]] = {
     "validationLevel": PASS,
     "validator": UNSUPPORTED,
     "viewOn": UNSUPPORTED,
+}
+
+
+_COLL_MOD_INDEX: Final = frozenset(
+    {"expireAfterSeconds", "hidden", "keyPattern", "name", "prepareUnique", "unique"}
+)
+
+
+def _changed_index(value: Any, _scope: Scope, where: Where) -> Any:
+    return subfields(value, _COLL_MOD_INDEX, where)
+
+
+COLL_MOD: Final[Mapping[str, Rule]] = {
+    "cappedMax": PASS,
+    "cappedSize": PASS,
+    "changeStreamPreAndPostImages": Rule(_pre_images),
+    "collMod": WRITE_TARGET,
+    "dryRun": PASS,
+    "expireAfterSeconds": PASS,
+    "index": Rule(_changed_index),
+    "noPadding": UNSUPPORTED,
+    "pipeline": UNSUPPORTED,
+    "recordPreImages": UNSUPPORTED,
+    "timeseries": PASS,
+    "usePowerOf2Sizes": UNSUPPORTED,
+    "validationAction": PASS,
+    "validationLevel": PASS,
+    "validator": UNSUPPORTED,
+    "viewOn": UNSUPPORTED,
+}
+
+
+def _full(value: Any, _scope: Scope, where: Where) -> Any:
+    """A full validation holds a lock that everybody waits for."""
+    if value not in (None, False):
+        raise UnauthorizedError(not_authorized(where.db, "validate: full"), str(where))
+    return value
+
+
+VALIDATE: Final[Mapping[str, Rule]] = {
+    "background": PASS,
+    "checkBSONConformance": PASS,
+    "enforceFastCount": UNSUPPORTED,
+    "fixMultikey": UNSUPPORTED,
+    "full": Rule(_full),
+    "metadata": UNSUPPORTED,
+    "repair": UNSUPPORTED,
+    "scandata": DROPPED,
+    "validate": WRITE_TARGET,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from mdb_engine.exceptions import (
@@ -23,7 +24,7 @@ from mdb_engine.scope.caps import (
 from mdb_engine.scope.clauses import expression, read_filter, write_filter
 from mdb_engine.scope.joins import EMPTY_DOCUMENT, Place, noted
 from mdb_engine.scope.model import Role, Rule, Scope, Where
-from mdb_engine.scope.names import not_authorized, type_name
+from mdb_engine.scope.names import check_database, not_authorized, type_name
 from mdb_engine.scope.projections import projection
 from mdb_engine.scope.stages import pipeline
 from mdb_engine.scope.updates import array_filters, update
@@ -81,6 +82,23 @@ def _aggregate_target(value: Any, scope: Scope, where: Where) -> Any:
     if number(value) != 1:
         raise wrong_type(value, where, "string")
     return 1
+
+
+def _namespace(*, write: bool) -> Rule:
+    """A rule for `db.collection`; the database is one of the app's own logical ones."""
+
+    def apply(value: Any, scope: Scope, where: Where) -> Any:
+        if not isinstance(value, str):
+            raise wrong_type(value, where, "string")
+        db, dot, name = value.partition(".")
+        if not dot:
+            msg = f"Invalid namespace specified '{value}'"
+            raise InvalidNamespaceError(msg, str(where))
+        check_database(db, scope, where.command)
+        target = noted(name, scope, replace(where, db=db), write=write)
+        return f"{scope.database}.{target.physical}"
+
+    return Rule(apply)
 
 
 def _pipeline(value: Any, scope: Scope, where: Where) -> Any:
@@ -205,6 +223,8 @@ EXPRESSION: Final = Rule(expression)
 FLAG: Final = Rule(_flag)
 LIMIT: Final = Rule(_optional(limit))
 MORE: Final = Rule(_more)
+NAMESPACE: Final = _namespace(write=False)
+OWN_NAMESPACE: Final = _namespace(write=True)
 PASS: Final = Rule(_pass)
 PIPELINE: Final = Rule(_pipeline)
 PROJECTION: Final = Rule(_projection)

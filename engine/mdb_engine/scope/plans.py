@@ -6,6 +6,7 @@ knows no socket: tests feed it replies.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Final
 
@@ -145,6 +146,36 @@ def _list_collections(asked: Asked, _token: str) -> Part:
     return {"cursor": cursor, "ok": 1.0}
 
 
+_SUMMED: Final[Mapping[str, str]] = {
+    "objects": "count",
+    "dataSize": "size",
+    "storageSize": "storageSize",
+    "indexes": "nindexes",
+    "indexSize": "totalIndexSize",
+    "totalSize": "totalSize",
+}
+"""What `dbStats` calls the sum of what `collStats` calls so."""
+
+
+def _db_stats(asked: Asked, _token: str) -> Part:
+    """Of the app's own collections: the server's would count everybody's."""
+    scope, db = asked.scope, asked.db
+    scale = number(asked.command.get("scale")) or 1
+    items = yield from _physical_collections(scope, _pattern(scope, db), name_only=True)
+    own = [item for _, item in _own(items, scope, db)]
+    views = sum(item.get("type") == "view" for item in own)
+    sums: Counter[str] = Counter(dict.fromkeys(_SUMMED, 0))
+    for item in own:
+        if item.get("type") != "view":
+            command = {"collStats": item["name"], "scale": scale, "$db": scope.database}
+            found = Document((yield {**command, "maxTimeMS": scope.limits.default_time_ms}))
+            sums.update({name: number(found.get(key)) or 0 for name, key in _SUMMED.items()})
+    average = sums["dataSize"] * scale / sums["objects"] if sums["objects"] else 0.0
+    counts = {"db": db, "collections": len(own) - views, "views": views}
+    disk = {"scaleFactor": float(scale), "fsUsedSize": 0.0, "fsTotalSize": 0.0, "ok": 1.0}
+    return {**counts, **sums, "avgObjSize": average, **disk}
+
+
 def _size(physical: str, scope: Scope) -> Part:
     command = {
         "collStats": physical,
@@ -272,6 +303,7 @@ def _failed(text: str, code: int, name: str) -> FailedError:
 
 PLANS: Final[Mapping[str, Callable[[Asked, str], Part]]] = {
     "$out": _out,
+    "dbStats": _db_stats,
     "dropDatabase": _drop_database,
     "listCollections": _list_collections,
     "listDatabases": _list_databases,

@@ -103,6 +103,32 @@ def too_many(most: int) -> OperationFailedError:
     return OperationFailedError(f"result exceeds the limit of {most} documents")
 
 
+_STATISTICS: Final = frozenset({
+    "$clusterTime", "avgObjSize", "capped", "count", "freeStorageSize", "indexSizes", "max",
+    "maxSize", "nindexes", "ns", "ok", "operationTime", "scaleFactor", "size", "storageSize",
+    "timeseries", "totalIndexSize", "totalSize",
+})  # fmt: skip
+"""What of a collection's statistics is the app's business; the rest tells of the server."""
+
+
+def _coll_stats(reply: bytes, asked: Asked) -> bytes:
+    fields = dict(Document(reply))
+    if not fields.get("ok"):
+        return reply
+    kept = {name: value for name, value in fields.items() if name in _STATISTICS}
+    if "timeseries" in kept:
+        kept["timeseries"] = asked.words.explained(kept["timeseries"])
+    return encode({**kept, "ns": asked.namespace})
+
+
+def _validate(reply: bytes, asked: Asked) -> bytes:
+    for name in ("errors", "warnings"):
+        texts = find(reply, name)
+        if texts:
+            reply = replace(reply, name, asked.words.texts(texts))
+    return replace(reply, "ns", asked.namespace)
+
+
 def _drop(reply: bytes, asked: Asked) -> bytes:
     return replace(reply, "ns", asked.namespace)
 
@@ -183,6 +209,7 @@ def _shown(asked: Asked) -> dict[str, Any]:
 
 REPLIES: Final[Mapping[str, Callable[[bytes, Asked], bytes]]] = {
     "aggregate": _aggregate,
+    "collStats": _coll_stats,
     "delete": _batch,
     "distinct": _distinct,
     "drop": _drop,
@@ -193,4 +220,5 @@ REPLIES: Final[Mapping[str, Callable[[bytes, Asked], bytes]]] = {
     "insert": _batch,
     "listIndexes": _cursor,
     "update": _batch,
+    "validate": _validate,
 }

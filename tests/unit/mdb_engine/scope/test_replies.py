@@ -258,3 +258,32 @@ def test_what_was_asked() -> None:
     asked = ask({"findandmodify": "tasks", "query": {}})
     assert (asked.name, asked.db, asked.namespace) == ("findAndModify", "app", "app.tasks")
     assert asked.words.text("appdata.shop_tasks") == "app.tasks"
+
+
+def test_statistics_show_the_app_s_part() -> None:
+    found = reply(
+        ask({"collStats": "tasks"}),
+        ns="appdata.shop_tasks",
+        count=3,
+        wiredTiger={"uri": "statistics:table:x"},
+        indexDetails={},
+        timeseries={"bucketsNs": "appdata.system.buckets.shop_tasks", "bucketCount": 1},
+        ok=1.0,
+    )
+    assert set(found) == {"ns", "count", "timeseries", "ok"}
+    assert found["ns"] == "app.tasks"
+    assert "appdata" not in str(found)
+    assert reply(ask({"collStats": "tasks"}), ok=0.0, code=26) == {"ok": 0.0, "code": 26}
+
+
+def test_a_validation_speaks_of_logical_names() -> None:
+    found = reply(
+        ask({"validate": "tasks"}),
+        ns="appdata.shop_tasks",
+        warnings=["look at appdata.shop_tasks"],
+        errors=[],
+        ok=1.0,
+    )
+    assert found == {
+        "ns": "app.tasks", "warnings": ["look at app.tasks"], "errors": [], "ok": 1.0,
+    }  # fmt: skip
