@@ -19,12 +19,12 @@ OUTCOMES = ("passed", "failed", "error", "skipped")
 
 @pytest.fixture(scope="session")
 def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the URI of a real replica set; skips without one, and fails on a build machine."""
+    """Give the URI of a real replica set; without one it fails under `make test`, else skips."""
     try:
         with any_server(tmp_path_factory.mktemp("mongod")) as uri:
             yield uri
     except NoServerError as error:
-        if config.CI:
+        if config.REQUIRED:
             pytest.fail(str(error), pytrace=False)
         pytest.skip(str(error))
 

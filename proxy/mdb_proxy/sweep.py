@@ -19,20 +19,26 @@ SWEEP_SECONDS: Final = 900.0
 log = structlog.get_logger("mdb_proxy.sweep")
 
 
-async def sweep(
-    database: AsyncDatabase[dict[str, Any]], slugs: Iterable[str], seconds: float = SWEEP_SECONDS
-) -> None:
-    """Look every so many seconds; drop what was there the last time already. Never ends."""
+Database = AsyncDatabase[dict[str, Any]]
+
+
+async def look(database: Database, slugs: Iterable[str], seen: frozenset[str]) -> frozenset[str]:
+    """Drop the temporaries that were seen before; give those that are seen for the first time."""
     marks = "|".join(re.escape(slug) for slug in slugs)
     condition = {"name": {"$regex": f"^(?:{marks})_{re.escape(TEMPORARY)}"}}
-    seen: set[str] = set()
+    found = frozenset(await database.list_collection_names(filter=condition))
+    for name in found & seen:
+        await database.drop_collection(name)
+        log.info("temporary.dropped", slug=name.partition("_@@")[0])
+    return found - seen
+
+
+async def sweep(database: Database, slugs: Iterable[str]) -> None:
+    """Look every now and then. Never ends."""
+    seen: frozenset[str] = frozenset()
     while True:
         try:
-            found = set(await database.list_collection_names(filter=condition))
-            for name in found & seen:
-                await database.drop_collection(name)
-                log.info("temporary.dropped", slug=name.partition("_@@")[0])
-            seen = found - seen
+            seen = await look(database, slugs, seen)
         except PyMongoError as error:
             log.warning("sweep.failed", reason=type(error).__name__)
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(SWEEP_SECONDS)

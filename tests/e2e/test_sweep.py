@@ -6,8 +6,9 @@ from uuid import uuid4
 
 from pymongo import AsyncMongoClient
 
-from mdb_proxy.sweep import sweep
+from mdb_proxy.sweep import look
 
+SLUGS = ("shop", "shop_eu")
 LEFT = ("shop_@@out.1", "shop_tasks", "shop_@out.x", "crm_@@out.2", "shop_eu_@@out.3")
 
 
@@ -18,12 +19,10 @@ async def swept(mongo_uri: str) -> list[str]:
         try:
             for name in LEFT:
                 await database.create_collection(name)
-            async with asyncio.TaskGroup() as group:
-                sweeper = group.create_task(sweep(database, ["shop", "shop_eu"], 0.1))
-                await asyncio.sleep(0.05)
-                await database.create_collection("shop_@@out.young")
-                await asyncio.sleep(0.1)
-                sweeper.cancel()
+            seen = await look(database, SLUGS, frozenset())
+            assert seen == {"shop_@@out.1", "shop_eu_@@out.3"}
+            await database.create_collection("shop_@@out.young")
+            assert await look(database, SLUGS, seen) == {"shop_@@out.young"}
             return sorted(await database.list_collection_names())
         finally:
             await client.drop_database(database)

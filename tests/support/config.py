@@ -4,7 +4,10 @@ import os
 from pathlib import Path
 
 CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
-"""On a build machine nothing is skipped for want of a server."""
+"""On a build machine nothing is skipped for want of a program."""
+
+REQUIRED = CI or "MDB_TEST_REQUIRED" in os.environ
+"""A missing MongoDB is a failure; `make test` says so."""
 
 SERVER = os.environ.get("MDB_TEST_URI", "")
 """A replica set that the tests may fill and empty databases on."""
