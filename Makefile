@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint quick e2e papers lock clean platform
+.PHONY: help run test check lint quick e2e search papers lock clean platform
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -52,6 +52,9 @@ quick:
 
 e2e: $(DONE)/test $(DONE)/clients ## unchanged clients against real servers
 	@$(BIN)/pytest tests/e2e
+
+search: $(DONE)/test ## property tests with many new examples, some minutes
+	@MDB_TEST_SEARCH=1 $(BIN)/pytest -q tests/property
 
 papers: $(DONE)/test ## Dockerfile, compose, units, lock files
 	@$(BIN)/pytest -q tests/papers

@@ -9,9 +9,11 @@ from hypothesis import settings
 from tests.support import config
 from tests.support.servers import NoServerError, any_server
 
-# A busy machine is slow, not wrong.
-settings.register_profile("house", deadline=None)
-settings.load_profile("house")
+# A busy machine is slow, not wrong. `make test` tries the same examples each time, so that it fails
+# for what was changed; `make search` tries many new ones.
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=5_000)
+settings.load_profile("search" if config.SEARCH else "house")
 
 E2E = Path(__file__).parent / "e2e"
 OUTCOMES = ("passed", "failed", "error", "skipped")

@@ -12,6 +12,9 @@ REQUIRED = CI or "MDB_TEST_REQUIRED" in os.environ
 SERVER = os.environ.get("MDB_TEST_URI", "")
 """A replica set that the tests may fill and empty databases on."""
 
+SEARCH = "MDB_TEST_SEARCH" in os.environ
+"""Property tests try many new examples instead of the same few."""
+
 DOCKER = bool(os.environ.get("DOCKER_HOST")) or Path("/var/run/docker.sock").exists()
 
 
