@@ -64,7 +64,12 @@ def list_(
 
         found = list_credentials(settings)
     rows = [
-        {"name": row.name, "app": row.app, "role": row.role, "disabled": row.disabled}
+        {
+            "name": row.name,
+            "app": row.app,
+            "role": row.role,
+            "state": "disabled" if row.disabled else "active",
+        }
         for row in found
         if slug in (None, row.app)
     ]
@@ -116,5 +121,8 @@ def _show(rows: list[dict[str, Any]], *, as_json: bool, single: bool = False) ->
         for name, value in rows[0].items():
             typer.echo(f"{name:<9} {value}")
     else:
-        for row in rows:
-            typer.echo("  ".join(str(value) for value in row.values()))
+        lines = [tuple(rows[0]), *(tuple(map(str, row.values())) for row in rows)] if rows else []
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            typer.echo("  ".join(cells).rstrip())

@@ -50,6 +50,10 @@ def test_made_used_disabled_removed(proxy: Proxy, mongo_uri: str) -> None:
     listed = json.loads(run("mdb", "apps", "credentials", "list", "shop", "--json", **where).stdout)
     assert made["name"] in [row["name"] for row in listed]
     assert all("password" not in row for row in listed)
+    shown = run("mdb", "apps", "credentials", "list", "shop", **where).stdout.splitlines()
+    assert shown[0].split() == ["name", "app", "role", "state"]
+    assert made["name"] in [line.split()[0] for line in shown]
+    assert all(line.split()[1:] == ["shop", "readWrite", "active"] for line in shown[1:3])
     assert run("mdb", "apps", "credentials", "disable", made["name"], **where).returncode == 0
     assert within(APPLY_SECONDS, made["uri"], False)
     assert run("mdb", "apps", "credentials", "remove", made["name"], **where).returncode == 0

@@ -24,7 +24,7 @@ def test_commands(command: str) -> None:
         (True, True, ROWS[0]),
         (True, False, ROWS),
         (False, True, "name      shop\napp       shop\n"),
-        (False, False, "shop  shop\nshop-2  shop\n"),
+        (False, False, "name    app\nshop    shop\nshop-2  shop\n"),
     ],
 )
 def test_show(
