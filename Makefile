@@ -53,8 +53,8 @@ quick:
 e2e: $(DONE)/test $(DONE)/clients ## unchanged clients against real servers
 	@$(BIN)/pytest tests/e2e
 
-search: $(DONE)/test ## property tests with many new examples, some minutes
-	@MDB_TEST_SEARCH=1 $(BIN)/pytest -q tests/property
+search: $(DONE)/test ## property tests and hostile commands, many new ones; some minutes
+	@MDB_TEST_SEARCH=1 $(BIN)/pytest -q tests/property tests/e2e/test_hostile.py
 
 papers: $(DONE)/test ## Dockerfile, compose, units, lock files
 	@$(BIN)/pytest -q tests/papers
