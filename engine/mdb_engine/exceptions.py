@@ -220,6 +220,12 @@ class OutShapeError(RefusedError):
     code, code_name = 16990, "Location16990"
 
 
+class OutOfDiskSpaceError(RefusedError):
+    """The app has used up its storage."""
+
+    code, code_name, http_status = 14031, "OutOfDiskSpace", 413
+
+
 class OutOptionError(RefusedError):
     """`$out` holds an option that it does not know."""
 

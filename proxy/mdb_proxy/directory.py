@@ -9,6 +9,7 @@ from typing import Final
 
 from mdb_engine.credentials import Credential
 from mdb_engine.scope.model import Features, Limits, Role, Scope
+from mdb_proxy.holdings import Holdings
 
 UNLIMITED: Final = 2**31 - 1
 """As many results as a count on the wire can say."""
@@ -22,7 +23,7 @@ class Directory:
         scopes: by slug, of active apps. credentials: by name.
         secret: key of the proxy (session ids, unknown users); never shown.
         address: `host:port` that replies name. version: the cluster's, as text.
-        max_wire_version: what `hello` may advertise.
+        max_wire_version: what `hello` may advertise. holdings: what the apps have stored.
     """
 
     scopes: Mapping[str, Scope]
@@ -32,6 +33,7 @@ class Directory:
     version: str = "6.0.0"
     max_wire_version: int = 17
     features: Features = field(default_factory=Features)
+    holdings: Holdings = field(default_factory=Holdings)
 
     def credential(self, name: str, now: datetime) -> Credential | None:
         """The credential that may log in under that name; None when there is none."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import itertools
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -16,11 +17,16 @@ from mdb_engine.manifest import Manifest
 from mdb_engine.manifest.scopes import scope_of
 from mdb_engine.registry import credentials, ledger, secrets
 from mdb_engine.scope.model import Features, Role
+from mdb_engine.scope.names import owner
 from mdb_proxy.directory import Directory
+from mdb_proxy.holdings import Holdings
 
 Database = AsyncDatabase[dict[str, Any]]
 FOLLOW_SECONDS: Final = 1.0
 """How often the stores are read again: a credential works within two seconds of its making."""
+
+SURVEY_TURNS: Final = 5
+"""Every so many of these what is stored is counted; until then an app may have some more."""
 
 log = structlog.get_logger("mdb_proxy.reload")
 
@@ -49,6 +55,7 @@ class Household:
     secret: bytes = field(default=b"", repr=False)
     current: Directory = field(default_factory=lambda: Directory({}, {}, b""))
     stale: bool = False
+    holdings: Holdings = field(default_factory=Holdings)
 
     @property
     def has_primary(self) -> bool:
@@ -65,6 +72,7 @@ class Household:
         """
         await ledger.register(self.database, self.manifests, wait=settle)
         self.secret = await secrets.proxy_secret(self.database)
+        await self.survey()
         await self.refresh()
 
     async def refresh(self) -> None:
@@ -92,7 +100,34 @@ class Household:
             self.cluster.version,
             self.cluster.max_wire_version,
             self.cluster.features,
+            self.holdings,
         )
+
+    async def survey(self) -> None:
+        """Look at what every app has stored."""
+        entries = await ledger.entries(self.database)
+        owned: dict[str, set[str]] = {}
+        for name in await self.database.list_collection_names():
+            slug = owner(name, entries)
+            if slug is not None:
+                owned.setdefault(slug, set()).add(name)
+        full = [
+            slug
+            for slug, manifest in self.manifests.items()
+            if (most := manifest.limits.storage_bytes) is not None
+            and await self._stored(owned.get(slug, set())) > most
+        ]
+        collections = {slug: frozenset(names) for slug, names in owned.items()}
+        self.holdings = Holdings(collections, frozenset(full))
+
+    async def _stored(self, names: Collection[str]) -> int:
+        """Bytes on disk of collections and their indexes."""
+        total = 0
+        for name in names:
+            pipeline: list[dict[str, Any]] = [{"$collStats": {"storageStats": {}}}]
+            async for found in await self.database[name].aggregate(pipeline):
+                total += int(found["storageStats"].get("totalSize", 0))
+        return total
 
     def moved(self, address: str) -> None:
         """The listener has its address: port 0 took a free one."""
@@ -102,9 +137,11 @@ class Household:
 
     async def follow(self) -> None:
         """Keep the directory fresh; while the stores cannot be read the last one serves."""
-        while True:
+        for turn in itertools.count(1):
             await asyncio.sleep(FOLLOW_SECONDS)
             try:
+                if turn % SURVEY_TURNS == 0:
+                    await self.survey()
                 await self.refresh()
             except (MongoDBEngineError, PyMongoError) as error:
                 if not self.stale:

@@ -202,6 +202,7 @@ class Session:
             tools.directory().secret,
             tools.cursors,
             tools.sessions,
+            tools.directory().holdings,
             tools.tick,
             tools.random,
         )

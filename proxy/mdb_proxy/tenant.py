@@ -24,6 +24,7 @@ from mdb_engine.scope.replies import Asked, answer, refused_whole, too_many
 from mdb_proxy import envelope
 from mdb_proxy.cursors import Cursor, Cursors, Sessions
 from mdb_proxy.decisions import Answer, Decision, Exchange, Forward, Reply, Run, Steps
+from mdb_proxy.holdings import Holdings, check_room
 from mdb_proxy.lsids import client_id, ids_in, lsid, mapped
 
 Send = Callable[[bytes], bytes]
@@ -49,6 +50,7 @@ class Asking:
     secret: bytes
     cursors: Cursors
     sessions: Sessions
+    holdings: Holdings
     tick: Callable[[], float]
     random: Callable[[int], bytes]
 
@@ -74,6 +76,7 @@ def tenant_command(asking: Asking, send: Send) -> Decision:
     given = asking.session()
     session = given if _session_matters(asking) else None
     asked = Asked(asking.command, _in_session(asking, physical, session), asking.scope)
+    check_room(asking.holdings, asking.scope, asking.name, physical.command)
     if COMMANDS[asking.name].cursor:
         asking.cursors.admit(asking.app, asking.scope.limits.max_cursors, asking.tick())
     if asking.command.get("startTransaction") is True:

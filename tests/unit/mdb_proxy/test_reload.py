@@ -35,12 +35,25 @@ class Stores:
         self.error: Exception | None = None
         self.reads = 0
 
+    async def list_collection_names(self) -> list[str]:
+        """Give what the apps own, and what nobody does."""
+        return ["shop_a", "shop_eu_b", "shop_@x.c", "_mdb_engine_slugs", "stranger"]
+
+    def __getitem__(self, name: str) -> "Stores._Store":
+        return self._Store(self, name)
+
     def get_collection(self, name: str, **_options: Any) -> "Stores._Store":
         return self._Store(self, name)
 
     class _Store:
         def __init__(self, stores: "Stores", name: str) -> None:
             self.stores, self.name = stores, name
+
+        async def aggregate(self, _pipeline: list[Any]) -> AsyncIterator[dict[str, Any]]:
+            async def found() -> AsyncIterator[dict[str, Any]]:
+                yield {"storageStats": {"totalSize": 500}}
+
+            return found()
 
         async def find(self, _filter: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
             self.stores.reads += 1
@@ -94,6 +107,23 @@ def test_a_directory() -> None:
         17,
         "db:1",
     )
+
+
+@pytest.mark.parametrize(("most", "full_ones"), [(999, {"shop"}), (1_000, set()), (None, set())])
+def test_what_is_stored_is_counted(most: int | None, full_ones: set[str]) -> None:
+    found = household(full())
+    shop = Manifest.model_validate(
+        {"slug": "shop", "name": "Shop", "limits": {"storage_bytes": most}}
+    )
+    found.manifests = {**found.manifests, "shop": shop}
+    asyncio.run(found.survey())
+    asyncio.run(found.refresh())
+    holdings = found.current.holdings
+    assert holdings.collections == {
+        "shop": {"shop_a", "shop_@x.c"},
+        "shop_eu": {"shop_eu_b"},
+    }
+    assert holdings.full == full_ones
 
 
 def test_the_listeners_address_is_known_last() -> None:

@@ -1,0 +1,86 @@
+"""What an app has stored decides what it may add."""
+
+from typing import Any
+
+import pytest
+
+from mdb_engine.exceptions import RefusedError
+from mdb_engine.rawbson import Document, encode
+from mdb_engine.scope.commands import rewrite
+from mdb_engine.scope.model import Limits, Scope
+from mdb_proxy.holdings import Holdings, check_room
+
+OWNED = frozenset({"shop_a", "shop_@Other.b"})
+SHOP = Scope("shop", "appdata", ("shop",), limits=Limits(max_collections=2))
+
+
+def outcome(holdings: Holdings, command: dict[str, Any], scope: Scope = SHOP) -> int:
+    logical = Document(encode({"$db": "shop", **command}))
+    logical = Document(encode({next(iter(command)): command[next(iter(command))], **logical}))
+    physical = rewrite(logical, scope)
+    try:
+        check_room(holdings, scope, next(iter(command)), physical.command)
+    except RefusedError as error:
+        return error.code
+    return 0
+
+
+def update(upsert: bool) -> dict[str, Any]:
+    return {"update": "new", "updates": [{"q": {}, "u": {"$set": {"a": 1}}, "upsert": upsert}]}
+
+
+def aggregate(*stages: dict[str, Any]) -> dict[str, Any]:
+    return {"aggregate": "a", "pipeline": list(stages), "cursor": {}}
+
+
+NEW: list[tuple[dict[str, Any], bool]] = [
+    ({"insert": "new", "documents": [{}]}, True),
+    ({"insert": "a", "documents": [{}]}, False),
+    ({"create": "new"}, True),
+    ({"createIndexes": "new", "indexes": [{"key": {"a": 1}, "name": "a"}]}, True),
+    ({"createIndexes": "a", "indexes": [{"key": {"a": 1}, "name": "a"}]}, False),
+    (update(upsert=True), True),
+    (update(upsert=False), False),
+    ({"findAndModify": "new", "update": {"a": 1}, "upsert": True}, True),
+    ({"findAndModify": "new", "update": {"a": 1}}, False),
+    (aggregate({"$out": "new"}), True),
+    (aggregate({"$merge": "new"}), True),
+    (aggregate({"$merge": {"into": {"db": "Other", "coll": "b"}}}), False),
+    (aggregate({"$match": {}}), False),
+    (aggregate(), False),
+    ({"renameCollection": "shop.a", "to": "shop.new", "$db": "admin"}, True),
+    ({"find": "new"}, False),
+    ({"delete": "new", "deletes": [{"q": {}, "limit": 0}]}, False),
+]
+
+
+@pytest.mark.parametrize(("command", "creates"), NEW, ids=str)
+def test_one_collection_too_many(command: dict[str, Any], creates: bool) -> None:
+    assert outcome(Holdings({"shop": OWNED}), command) == (96 if creates else 0)
+    assert outcome(Holdings({"crm": OWNED}), command) == 0
+
+
+GROWS = {"insert", "create", "createIndexes", "update", "findAndModify"}
+
+
+@pytest.mark.parametrize(("command", "creates"), NEW, ids=str)
+def test_a_full_app_reads_and_deletes(command: dict[str, Any], creates: bool) -> None:
+    grows = next(iter(command)) in GROWS or "$out" in str(command) or "$merge" in str(command)
+    known = {"shop": OWNED | {"shop_new"}}
+    assert outcome(Holdings(known, frozenset({"shop"})), command) == (14031 if grows else 0)
+    assert outcome(Holdings(known, frozenset({"crm"})), command) == 0
+
+
+def test_a_removal_of_one_document_is_a_delete() -> None:
+    holdings = Holdings({"shop": OWNED}, frozenset({"shop"}))
+    assert outcome(holdings, {"findAndModify": "a", "remove": True}) == 0
+
+
+@pytest.mark.parametrize(
+    ("db", "code"), [("Other", 0), ("other", 13297), ("OTHER", 13297), ("x", 0)]
+)
+def test_databases_differ_by_more_than_case(db: str, code: int) -> None:
+    roomy = Scope("shop", "appdata", ("shop",))
+    command = {"insert": "new", "documents": [{}], "$db": db}
+    assert outcome(Holdings({"shop": OWNED}), command, roomy) == code
+    assert outcome(Holdings({"shop": OWNED}), {"find": "b", "$db": db}, roomy) == 0
