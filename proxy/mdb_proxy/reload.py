@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import structlog
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from mdb_engine.exceptions import MongoDBEngineError
 from mdb_engine.manifest import Manifest
@@ -121,12 +122,13 @@ class Household:
         self.holdings = Holdings(collections, frozenset(full))
 
     async def _stored(self, names: Collection[str]) -> int:
-        """Bytes on disk of collections and their indexes."""
+        """Bytes on disk of collections and their indexes; what has gone meanwhile has none."""
         total = 0
+        pipeline: list[dict[str, Any]] = [{"$collStats": {"storageStats": {}}}]
         for name in names:
-            pipeline: list[dict[str, Any]] = [{"$collStats": {"storageStats": {}}}]
-            async for found in await self.database[name].aggregate(pipeline):
-                total += int(found["storageStats"].get("totalSize", 0))
+            with suppress(OperationFailure):
+                async for found in await self.database[name].aggregate(pipeline):
+                    total += int(found["storageStats"].get("totalSize", 0))
         return total
 
     def moved(self, address: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -84,10 +84,17 @@ def fold(slug: str) -> str:
     return re.sub(r"(?<!\d)0+(?=\d)", "", bare)
 
 
-def owner(physical: str, slugs: Iterable[str]) -> str | None:
-    """The slug that a physical collection belongs to: the longest one that fits."""
-    fits = [s for s in slugs if physical.startswith(f"{s}_") and len(physical) > len(s) + 1]
-    return max(fits, key=len, default=None)
+def owner(physical: str, slugs: Container[str]) -> str | None:
+    """The slug that a physical collection belongs to: the longest one that fits.
+
+    The work depends on the name, not on the number of slugs, when these are a set.
+    """
+    end = physical.rfind("_", 0, len(physical) - 1)
+    while end > 0:
+        if physical[:end] in slugs:
+            return physical[:end]
+        end = physical.rfind("_", 0, end)
+    return None
 
 
 def encode_database(name: str) -> str:
