@@ -332,3 +332,9 @@ class LegacyQueryError(RefusedError):
     """A query in the legacy wire form."""
 
     code, code_name = 5739101, "Location5739101"
+
+
+class ChangeStreamShapeError(RefusedError):
+    """`$changeStream` is not a document."""
+
+    code, code_name = 6188500, "Location6188500"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -26,6 +27,7 @@ class Cursor:
         app, user: whose it is. db, collection: logical. physical, database: the cluster's.
         member: `host:port` that holds it. session: the mapped session id, or None.
         awaits: it waits for new documents, so `getMore` may carry a time.
+        stream: it is a change stream.
         left: documents that may still be read; one more is an error. None: they are not counted.
     """
 
@@ -38,6 +40,7 @@ class Cursor:
     member: str
     session: bytes | None = None
     awaits: bool = False
+    stream: bool = False
     left: int | None = None
 
 
@@ -46,7 +49,8 @@ class Cursors:
 
     def __init__(self) -> None:
         self._cursors: dict[int, tuple[Cursor, float]] = {}
-        self._counts: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
+        self._streams: Counter[str] = Counter()
 
     def admit(self, app: str, most: int, now: float) -> None:
         """Refuse a command that may open one cursor too many.
@@ -54,17 +58,30 @@ class Cursors:
         Raises:
             OverloadedError: the app has `most` open cursors.
         """
-        if self.count(app) < most:
+        self._admit(self._counts, "cursors", (app, most), now)
+
+    def admit_stream(self, app: str, most: int, now: float) -> None:
+        """Refuse a change stream that would be one too many.
+
+        Raises:
+            OverloadedError: the app has `most` of them open.
+        """
+        self._admit(self._streams, "change streams", (app, most), now)
+
+    def _admit(self, counts: Counter[str], what: str, quota: tuple[str, int], now: float) -> None:
+        app, most = quota
+        if counts[app] < most:
             return
         self._sweep(now)
-        if self.count(app) >= most:
-            msg = "too many open cursors, try again"
+        if counts[app] >= most:
+            msg = f"too many open {what}, try again"
             raise OverloadedError(msg)
 
     def open(self, number: int, cursor: Cursor, now: float) -> None:
         """Remember a cursor that a reply left open, or that was used again."""
         self.close([number])
-        self._counts[cursor.app] = self.count(cursor.app) + 1
+        self._counts[cursor.app] += 1
+        self._streams[cursor.app] += cursor.stream
         self._cursors[number] = (cursor, now)
 
     def owned(self, number: int, app: str, user: str) -> Cursor:
@@ -85,6 +102,7 @@ class Cursors:
             entry = self._cursors.pop(number, None)
             if entry is not None:
                 self._counts[entry[0].app] -= 1
+                self._streams[entry[0].app] -= entry[0].stream
 
     def close_in(self, sessions: Collection[bytes]) -> None:
         """Forget the cursors of sessions that ended."""
@@ -92,7 +110,7 @@ class Cursors:
 
     def count(self, app: str) -> int:
         """How many cursors the app has open."""
-        return self._counts.get(app, 0)
+        return self._counts[app]
 
     def _sweep(self, now: float) -> None:
         """Drop what the server has dropped by its own limits."""

@@ -89,6 +89,7 @@ class Household:
                 address=self.address,
                 features=self.cluster.features,
                 aliases=entries[slug].home if slug in entries else (),
+                since={known: entry.since for known, entry in entries.items()},
             )
             for slug, manifest in self.manifests.items()
             if manifest.active

@@ -79,6 +79,9 @@ def tenant_command(asking: Asking, send: Send) -> Decision:
     check_room(asking.holdings, asking.scope, asking.name, physical.command)
     if COMMANDS[asking.name].cursor:
         asking.cursors.admit(asking.app, asking.scope.limits.max_cursors, asking.tick())
+    if physical.stream:
+        most = asking.scope.limits.max_change_streams
+        asking.cursors.admit_stream(asking.app, most, asking.tick())
     if asking.command.get("startTransaction") is True:
         asking.sessions.admit(asking.app, asking.scope.limits.max_transactions, asking.tick())
     if physical.plan:
@@ -193,7 +196,8 @@ def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer
         database=asking.scope.database,
         member=found.member,
         session=session,
-        awaits=bool(asking.command.get("awaitData")),
+        awaits=asked.physical.stream or bool(asking.command.get("awaitData")),
+        stream=asked.physical.stream,
         left=_left(asked.physical.allowance, found),
     )
     asking.cursors.open(opened, entry, asking.tick())

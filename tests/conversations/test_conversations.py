@@ -6,7 +6,8 @@ already, "" for nobody; default `{"shop": "shop"}`), `limits`, and `steps`. A st
 - `says`: a command in extended JSON; `who` (default: the first client), `batch` (document
   sequences), `flags`, `compressed` (a compressor), `query` (the namespace of an OP_QUERY);
 - `cluster`: what it `hears` (documents in it), `at` which member it must be, what the client
-  `prefers`; then what it `says` (default `{ok: 1}`) and which member does (`from`), or `breaks`;
+  `prefers`, whether it is `awaited`; then what it `says` (default `{ok: 1}`) and which member does
+  (`from`), or `breaks`;
 - `hears`: the answer; without it there is none. `closes`: the connection ends.
 
 In what is heard `"<any>"` stands for any value, and `"<more>": true` for further fields.
@@ -50,7 +51,7 @@ from tests.support.talks import (
 FOLDER = Path(__file__).parent
 FLAGS = {"moreToCome": MORE_TO_COME, "exhaustAllowed": EXHAUST_ALLOWED}
 STEP = {"who", "says", "batch", "flags", "compressed", "query", "cluster", "hears", "closes"}
-TURN = {"hears", "at", "prefers", "says", "from", "breaks"}
+TURN = {"hears", "at", "prefers", "says", "from", "breaks", "awaited"}
 SESSION = re.compile(r"<session (\d+)(?: of (\S+))?>")
 
 
@@ -117,6 +118,7 @@ class Play:
             self.matches(sent, wanted, "")
             assert exchange.pin == turn.get("at")
             assert exchange.read_preference == turn.get("prefers")
+            assert exchange.awaited == turn.get("awaited", False)
 
     def filled(self, value: Any) -> Any:
         """The value with its placeholders filled."""

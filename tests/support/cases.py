@@ -30,7 +30,7 @@ from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
 from mdb_engine.rawbson import Document, Raw, element, encode, splice_end
-from mdb_engine.scope.model import Limits, Role, Scope
+from mdb_engine.scope.model import Features, Limits, Role, Scope
 from tests.support.kernel import SHOP
 
 FOLDER = Path(__file__).parents[1] / "cases"
@@ -159,6 +159,11 @@ def _scope(given: Json) -> Scope:
         changes["limits"] = Limits(**changes["limits"])
     if "role" in changes:
         changes["role"] = Role(changes["role"])
+    if "features" in changes:
+        given = changes["features"]
+        changes["features"] = Features(**given | {"version": tuple(given.get("version", (6, 0)))})
+    if "since" in changes:
+        changes["since"] = plain(changes["since"])
     names = ("home", "readable", "longer")
     return replace(SHOP, **changes | {n: tuple(changes[n]) for n in names if n in changes})
 

@@ -1,6 +1,8 @@
 """From a manifest to the kernel's `Scope`: what this app owns, may read and may ask. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+
+from bson import Timestamp
 
 from mdb_engine.manifest.limits import limits_of
 from mdb_engine.manifest.model import Manifest
@@ -17,6 +19,7 @@ def scope_of(  # noqa: PLR0913 - each is a fact of its own that only the caller 
     address: str,
     features: Features,
     aliases: Collection[str] = (),
+    since: Mapping[str, Timestamp | None] | None = None,
 ) -> Scope:
     """The scope of an app's client on the wire.
 
@@ -28,6 +31,7 @@ def scope_of(  # noqa: PLR0913 - each is a fact of its own that only the caller 
         address: `host:port` that replies name.
         features: of the cluster.
         aliases: home names that earlier manifests had (`home` of the ledger entry).
+        since: by slug, when its names became its own (`since` of the ledger entries).
     """
     readable = tuple(slug for slug in manifest.read_scopes if slug in slugs)
     former = (name for name in aliases if name not in manifest.homes)
@@ -37,6 +41,7 @@ def scope_of(  # noqa: PLR0913 - each is a fact of its own that only the caller 
         home=(*manifest.homes, *former),
         readable=readable,
         longer=longer_slugs(manifest.slug, readable, slugs),
+        since={s: t for s in (manifest.slug, *readable) if (t := (since or {}).get(s)) is not None},
         pinned=manifest.databases == "home",
         role=role,
         expose_app_id=bool(manifest.data_access.expose_app_id),

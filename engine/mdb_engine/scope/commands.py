@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -23,10 +23,9 @@ from mdb_engine.scope.definitions import COLL_MOD, CREATE, CREATE_INDEXES, VALID
 from mdb_engine.scope.denied import is_denied
 from mdb_engine.scope.fields import DROP, GENERIC, may_write
 from mdb_engine.scope.model import Notes, Physical, Rule, Scope, Where
-from mdb_engine.scope.names import check_database, not_authorized
+from mdb_engine.scope.names import ADMIN, check_database, not_authorized
 from mdb_engine.scope.statements import DELETES, DOCUMENTS, UPDATES
-
-ADMIN: Final = "admin"
+from mdb_engine.scope.streams import cluster_wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,7 @@ class CommandRow:
         required: fields that must be there. admin: it is run against the admin database.
         plan: the row of PLANS that carries it out; "" when it is forwarded.
         cursor: its reply may leave a cursor open.
+        cluster: whether this one may be run against the admin database too.
     """
 
     fields: Mapping[str, Rule]
@@ -51,6 +51,12 @@ class CommandRow:
     admin: bool = False
     plan: str = ""
     cursor: bool = False
+    cluster: Callable[[Mapping[str, Any]], bool] | None = None
+
+
+def _always(_command: Mapping[str, Any]) -> bool:
+    """A cursor says itself where it belongs."""
+    return True
 
 
 def _row(fields: Mapping[str, Rule], *, writes: bool, **more: Any) -> CommandRow:
@@ -82,6 +88,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         always=("allowDiskUse",),
         required=("pipeline",),
         cursor=True,
+        cluster=cluster_wide,
     ),
     "collMod": _row(COLL_MOD, writes=True, time=Time.DEFINITION),
     "collStats": _row({"collStats": f.TARGET, "scale": f.PASS}, writes=False),
@@ -205,6 +212,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         always=("batchSize",),
         required=("collection",),
         cursor=True,
+        cluster=_always,
     ),
     "insert": _row(
         {**_WRITE, "documents": DOCUMENTS, "insert": f.WRITE_TARGET},
@@ -216,6 +224,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         writes=False,
         time=Time.IGNORED,
         required=("cursors",),
+        cluster=_always,
     ),
     "listCollections": _row(
         {
@@ -321,7 +330,8 @@ def rewrite(command: Mapping[str, Any], scope: Scope) -> Physical:
     where = Where(name, db, command, notes=Notes())
     if row.writes:
         may_write(scope, where, render(value))
-    if not row.admin:
+    wide = db == ADMIN and row.cluster is not None and row.cluster(command)
+    if not row.admin and not wide:
         check_database(where.db, scope, _spelled(name, value, where.db))
     if name == "explain":
         return _explain(command, row, scope, where)
@@ -340,6 +350,7 @@ def _physical(fields: dict[str, Any], row: CommandRow, where: Where) -> Physical
         caps=tuple(notes.caps),
         plan=row.plan or notes.plan,
         allowance=notes.allowance,
+        stream=notes.stream,
     )
 
 

@@ -26,7 +26,7 @@ from mdb_engine.scope.joins import EMPTY_DOCUMENT, Place, noted
 from mdb_engine.scope.model import Role, Rule, Scope, Where
 from mdb_engine.scope.names import check_database, not_authorized, type_name
 from mdb_engine.scope.projections import projection
-from mdb_engine.scope.stages import pipeline
+from mdb_engine.scope.stages import SOURCELESS, pipeline
 from mdb_engine.scope.updates import array_filters, update
 from mdb_engine.scope.walk import check_filter
 
@@ -107,7 +107,7 @@ def _pipeline(value: Any, scope: Scope, where: Where) -> Any:
     place = Place(pipeline, guarded=collection, namespace=f"{where.db}.{source}")
     physical = pipeline(value, scope, where, place)
     first = value[0].first if value else None
-    if not collection and first != "$documents":
+    if not collection and first not in SOURCELESS:
         kind = f"'{first}'; a collection is required." if first else "an empty pipeline."
         msg = f"{{aggregate: 1}} is not valid for {kind}"
         raise InvalidNamespaceError(msg, str(where))

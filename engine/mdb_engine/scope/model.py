@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from bson import Timestamp
+
 TAG_FIELD: Final = "app_id"
 """The field that carries the slug in every stored document. Spelled here only."""
 
@@ -83,6 +85,7 @@ class Scope:
         home: logical names of the home namespace, the first is the one that is shown.
         readable: granted read scopes, without the own slug.
         longer: slugs of the ledger that begin with the own slug or a readable one and `_`.
+        since: by slug (the own one and readable ones), when its names became its own.
         pinned: only home names are accepted.
         expose_app_id: the tag is shown to the app (the wire hides it, the SDK shows it).
         address: `host:port` that replies name instead of a member of the cluster.
@@ -93,6 +96,7 @@ class Scope:
     home: tuple[str, ...]
     readable: tuple[str, ...] = ()
     longer: tuple[str, ...] = ()
+    since: Mapping[str, Timestamp] = field(default_factory=dict)
     pinned: bool = False
     role: Role = Role.READ_WRITE
     expose_app_id: bool = False
@@ -127,7 +131,7 @@ class Notes:
     Attributes:
         names: physical -> logical name of every collection that was resolved.
         caps: limits that were applied. refused, kept: see `Physical`.
-        stages: pipeline stages seen, nested ones included. plan, allowance: see `Physical`.
+        stages: pipeline stages seen, nested ones included. plan, allowance, stream: see `Physical`.
     """
 
     names: dict[str, str] = field(default_factory=dict)
@@ -137,6 +141,7 @@ class Notes:
     stages: int = 0
     plan: str = ""
     allowance: int | None = None
+    stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +186,7 @@ class Physical:
         caps: names of the limits that were applied.
         plan: the row of PLANS that must carry it out; "" when it is forwarded as it is.
         allowance: documents that the client may read; one more is an error. None: no such count.
+        stream: it opens a change stream.
     """
 
     command: Mapping[str, Any]
@@ -190,3 +196,4 @@ class Physical:
     caps: tuple[str, ...] = ()
     plan: str = ""
     allowance: int | None = None
+    stream: bool = False

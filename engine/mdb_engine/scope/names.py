@@ -20,6 +20,7 @@ from mdb_engine.scope.model import Scope, Where
 
 MAX_NAMESPACE_BYTES: Final = 255
 MAX_DATABASE_BYTES: Final = 63
+ADMIN: Final = "admin"
 ENGINE_PREFIX: Final = "_mdb_engine_"
 APPS: Final = "apps_config"
 RESERVED_SLUGS: Final = frozenset(

@@ -10,6 +10,7 @@ from mdb_engine.exceptions import (
     FacetStageError,
     FirstStageError,
     GeoNearPositionError,
+    IllegalOperationError,
     InvalidNamespaceError,
     LookupStageError,
     MatchShapeError,
@@ -23,7 +24,7 @@ from mdb_engine.exceptions import (
     UnknownStageError,
 )
 from mdb_engine.rawbson import Array, Document
-from mdb_engine.scope import joins, writers
+from mdb_engine.scope import joins, streams, writers
 from mdb_engine.scope.caps import read_limit
 from mdb_engine.scope.clauses import blind, guarded, read_filter
 from mdb_engine.scope.iterations import MAX_COPIES, growth
@@ -49,6 +50,7 @@ class StageRule:
         first: the error when it stands elsewhere than first; None: it may stand anywhere.
         writes: it must be the last. inside: stages whose pipelines may hold it.
         grows: its output may hold the input several times.
+        followers: what may come behind it; None: anything.
     """
 
     rewrite: StageFunction
@@ -58,6 +60,7 @@ class StageRule:
     writes: bool = False
     inside: frozenset[str] = frozenset({"", "$facet", "$lookup", "$unionWith"})
     grows: bool = False
+    followers: frozenset[str] | None = None
 
 
 def _plain(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
@@ -142,6 +145,15 @@ STAGES: Final[Mapping[str, StageRule]] = {
     "$addFields": _GROWING,
     "$bucket": _DROPPING,
     "$bucketAuto": _DROPPING,
+    "$changeStream": StageRule(
+        streams.change_stream,
+        Sight.DROPS,
+        head=streams.change_stream,
+        first=FirstStageError,
+        inside=_TOP,
+        followers=streams.FOLLOWERS,
+    ),
+    "$changeStreamSplitLargeEvent": StageRule(streams.split_large_event, inside=_TOP),
     "$collStats": StageRule(
         _coll_stats, Sight.DROPS, head=_coll_stats, first=FirstStageError, inside=_TOP
     ),
@@ -179,7 +191,7 @@ STAGES: Final[Mapping[str, StageRule]] = {
 }
 
 DENIED_STAGES: Final = frozenset({
-    "$backupCursor", "$backupCursorExtend", "$changeStream", "$currentOp",
+    "$backupCursor", "$backupCursorExtend", "$currentOp",
     "$listCachedAndActiveUsers", "$listCatalog", "$listClusterCatalog", "$listExtensions",
     "$listLocalSessions", "$listMqlEntities", "$listSampledQueries", "$listSessions",
     "$operationMetrics", "$planCacheStats", "$querySettings", "$queryStats",
@@ -199,6 +211,9 @@ It stands only where the stages before it could have made a document 200 times l
 """
 
 _OUTPUTS: Final = ("distanceField", "includeLocs")
+SOURCELESS: Final = frozenset({"$changeStream", "$documents"})
+"""First stages that need no collection."""
+
 _STATISTICS: Final = frozenset({"$collStats", "$indexStats"})
 
 
@@ -217,6 +232,7 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     for index, (name, stage) in enumerate(stages):
         here = where.at(index, name)
         rule = _rule(name, here)
+        _check_follows(stages[0][0], name, here)
         _check_position(name, rule, here, place, last=index == len(stages) - 1)
         head = rule.head if index == 0 and place.guarded else None
         if seeing:
@@ -230,7 +246,7 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
         if factor > MAX_COPIES:
             physical.append(BOUNDED)
             factor = 1
-    if not place.inside and not (stages and STAGES[stages[-1][0]].writes):
+    if not place.inside and not (stages and _endless(stages)):
         physical.append({"$limit": read_limit(scope, where)})
     return [*physical, UNSET] if seeing else physical
 
@@ -238,6 +254,11 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
 def _head(name: str) -> StageFunction | None:
     rule = STAGES.get(name)
     return None if rule is None else rule.head
+
+
+def _endless(stages: list[tuple[str, Document]]) -> bool:
+    """Whether a limit behind the last stage would be wrong: it writes, or waits for events."""
+    return STAGES[stages[-1][0]].writes or STAGES[stages[0][0]].followers is not None
 
 
 def _between(place: Place, stages: list[tuple[str, Document]], index: int) -> Place:
@@ -293,6 +314,14 @@ def _rule(name: str, where: Where) -> StageRule:
         msg = f"Unrecognized pipeline stage name: '{name}'"
         raise UnknownStageError(msg, str(where))
     return rule
+
+
+def _check_follows(leading: str, name: str, where: Where) -> None:
+    """Refuse what may not come behind the first stage."""
+    followers = STAGES[leading].followers
+    if followers is not None and where.path[-2] != "0" and name not in followers:
+        msg = f"{name} is not permitted in a {leading} pipeline"
+        raise IllegalOperationError(msg, str(where))
 
 
 def _check_position(name: str, rule: StageRule, where: Where, place: Place, *, last: bool) -> None:

@@ -56,6 +56,7 @@ class Words:
             rf"(?<![A-Za-z0-9_]){database}\.(?P<engine>{_ENGINE})",
             rf"(?<![A-Za-z0-9_.-])(?P<bare>{known})(?![A-Za-z0-9_-])" if known else "",
             rf"(?<= on ){database}(?= to execute)|(?<=\$db: [\"']){database}(?=[\"'])",
+            rf"(?<![A-Za-z0-9_]){database}(?=\.\$cmd)",
             f"(?P<session>{_SESSION})",
         ]
         return re.compile("|".join(part for part in parts if part))

@@ -1,5 +1,7 @@
 """Who owns which cursor, which member holds which transaction, and how many are too many."""
 
+from dataclasses import replace
+
 import pytest
 
 from mdb_engine.exceptions import CursorNotFoundError, OverloadedError
@@ -143,3 +145,19 @@ def test_open_transactions_of_an_app_are_limited() -> None:
     sessions.ended("nobody", b"\1")
     sessions.admit("shop", 2, 1.0)
     sessions.admit("shop", 1, 61.0)
+
+
+def test_change_streams_have_a_count_of_their_own() -> None:
+    cursors = Cursors()
+    stream = replace(cursor(), stream=True, awaits=True)
+    cursors.open(1, cursor(), 0)
+    cursors.open(2, stream, 0)
+    cursors.open(2, stream, 1)
+    cursors.admit_stream("shop", 2, 2)
+    cursors.admit_stream("crm", 1, 2)
+    cursors.open(3, stream, 2)
+    with pytest.raises(OverloadedError, match="change streams"):
+        cursors.admit_stream("shop", 2, 3)
+    cursors.close([2])
+    cursors.admit_stream("shop", 2, 3)
+    cursors.admit_stream("shop", 1, 3 + IDLE_SECONDS)
