@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+TRY_AGAIN: Final = "too many requests, try again"
+"""What an app is told that must wait: drivers back off and retry (462)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What each app has stored, as it was seen last; and what it may not add to it."""
+"""What each app has stored: as it was seen last, and what came and went since. What it may add."""
 
 from __future__ import annotations
 
@@ -10,24 +10,48 @@ from mdb_engine.exceptions import (
     DatabaseDifferCaseError,
     OperationFailedError,
     OutOfDiskSpaceError,
+    OverloadedError,
 )
 from mdb_engine.scope.model import Scope
 from mdb_engine.scope.names import unphysical
+from mdb_proxy.decisions import TRY_AGAIN
+
+Physical = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """A look at the physical database; some seconds old.
+    """A look at the physical database, some seconds old, and what this process did since.
 
     Attributes:
         collections: by slug, the physical names that it owns. full: slugs over their storage.
+        since: by slug, what was made (True) or dropped (False) after the look.
     """
 
     collections: Mapping[str, frozenset[str]] = field(default_factory=dict)
     full: frozenset[str] = frozenset()
+    since: dict[str, dict[str, bool]] = field(default_factory=dict, compare=False)
 
+    def has(self, slug: str, name: str) -> bool:
+        """Whether an app has a collection, as far as this process knows."""
+        found = self.since.get(slug, {}).get(name)
+        return name in self.collections.get(slug, frozenset()) if found is None else found
 
-Physical = Mapping[str, Any]
+    def of(self, slug: str) -> frozenset[str]:
+        """All names of an app."""
+        since = self.since.get(slug, {})
+        gone = {name for name, there in since.items() if not there}
+        return (self.collections.get(slug, frozenset()) - gone) | (since.keys() - gone)
+
+    def note(self, slug: str, name: str, *, there: bool) -> None:
+        """Remember that a collection was made or dropped."""
+        self.since.setdefault(slug, {})[name] = there
+
+    def done(self, slug: str, command: Physical) -> None:
+        """Notice what a command that succeeded took away."""
+        name = next(iter(command))
+        if name in _ENDING:
+            self.note(slug, _ENDING[name](command), there=False)
 
 
 def _always(name: str) -> Callable[[Physical], str | None]:
@@ -65,6 +89,12 @@ CREATING: Final[Mapping[str, Callable[[Physical], str | None]]] = {
 }
 """The physical collection that a command may bring into being; None: none."""
 
+_ENDING: Final[Mapping[str, Callable[[Physical], str]]] = {
+    "drop": lambda physical: str(physical["drop"]),
+    "renameCollection": lambda physical: str(physical["renameCollection"]).partition(".")[2],
+}
+"""The physical collection that is no more when a command has succeeded."""
+
 GROWING: Final = frozenset({"create", "createIndexes", "insert", "update"})
 
 
@@ -74,10 +104,15 @@ def _grows(name: str, physical: Physical) -> bool:
     return name in GROWING or (name == "aggregate" and _written(physical) is not None)
 
 
-def check_room(holdings: Holdings, scope: Scope, name: str, physical: Physical) -> None:
+def check_room(
+    holdings: Holdings, scope: Scope, name: str, physical: Physical, *, sure: bool = True
+) -> None:
     """Refuse what would exceed what an app may store; reads and deletes go on.
 
+    Without being `sure` of who owns which names nothing new is made.
+
     Raises:
+        OverloadedError: it would make something new, and the ledger was not read for a while.
         OutOfDiskSpaceError: the storage quota is used up. OperationFailedError: one collection
         too many. DatabaseDifferCaseError: a new database like an old one in another case.
     """
@@ -85,13 +120,16 @@ def check_room(holdings: Holdings, scope: Scope, name: str, physical: Physical) 
         msg = "storage quota of the app exceeded"
         raise OutOfDiskSpaceError(msg)
     target = CREATING[name](physical) if name in CREATING else None
-    known = holdings.collections.get(scope.slug, frozenset())
-    if target is None or target in known:
+    if target is None or holdings.has(scope.slug, target):
         return
+    if not sure:
+        raise OverloadedError(TRY_AGAIN)
+    known = holdings.of(scope.slug)
     if len(known) >= scope.limits.max_collections:
         msg = f"the app may have at most {scope.limits.max_collections} collections"
         raise OperationFailedError(msg)
     _check_case(known, scope, target)
+    holdings.note(scope.slug, target, there=True)
 
 
 def _check_case(known: frozenset[str], scope: Scope, target: str) -> None:

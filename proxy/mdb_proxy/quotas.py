@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from mdb_engine.exceptions import OverloadedError
 from mdb_engine.scope.model import Limits
-
-TRY_AGAIN: Final = "too many requests, try again"
+from mdb_proxy.decisions import TRY_AGAIN
 
 
 class Quotas:

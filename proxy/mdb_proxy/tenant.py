@@ -144,6 +144,7 @@ def _forward(asking: Asking, asked: Asked, session: bytes | None, send: Send) ->
 
     def finish(found: Answer) -> bytes:
         _remember(asking, asked, session, found)
+        _noticed(asking, asked.physical.command, found)
         return send(answer(found.body, asked))
 
     if asked.physical.allowance is None:
@@ -203,6 +204,12 @@ def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer
     asking.cursors.open(opened, entry, asking.tick())
 
 
+def _noticed(asking: Asking, command: Mapping[str, Any], found: Answer) -> None:
+    """What a command took away may be made again at once."""
+    if find(found.body, "ok"):
+        asking.holdings.done(asking.app, command)
+
+
 def _left(allowance: int | None, found: Answer) -> int | None:
     """What remains of an allowance after a reply."""
     return None if allowance is None else allowance - _count(found)
@@ -223,6 +230,7 @@ def _plan_steps(asking: Asking, asked: Asked, send: Send) -> Steps:
         command = next(plan)
         while True:
             found = yield envelope.exchange(command, asking.app, pin=pin)
+            _noticed(asking, command, found)
             pin = found.member
             command = plan.send(found.body)
     except StopIteration as stop:

@@ -1,4 +1,4 @@
-"""What an app may store; it is counted every five seconds."""
+"""What an app may store: collections and indexes to the one, bytes every five seconds."""
 
 import json
 import time
@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo import IndexModel
 from pymongo.errors import OperationFailure, PyMongoError
 
 from tests.support.proxies import serving
 
 COUNTED_SECONDS = 20
-LIMITS = {"max_collections": 3, "storage_bytes": 200_000}
+LIMITS = {"max_collections": 3, "max_indexes": 3, "storage_bytes": 200_000}
 
 
 def refused_with(code: int, attempt: Callable[[], Any]) -> bool:
@@ -40,7 +41,17 @@ def test_quotas_of_an_app(mongo_uri: str, tmp_path: Path) -> None:
         home = small["small"]
         for name in ("a", "b", "c"):
             home[name].insert_one({"_id": 1})
-        assert refused_with(96, lambda: home.create_collection("d").drop())
+        with pytest.raises(OperationFailure, match="at most 3 collections"):
+            home.create_collection("d")
+        home.drop_collection("c")
+        home.create_collection("d")
+        home.d.drop()
+        small.drop_database("x")
+        home.c.insert_one({"_id": 1})
+        home.c.create_indexes([IndexModel("x"), IndexModel("y")])
+        home.c.create_index("x")
+        with pytest.raises(OperationFailure, match=r"too many indexes for small\.c: at most 3"):
+            home.c.create_index("z")
         home.a.insert_one({"_id": 2})
         with pytest.raises(PyMongoError, match="at most 3 collections"):
             home.e.insert_one({})

@@ -12,11 +12,11 @@ from bson import Timestamp
 from pymongo import AsyncMongoClient
 
 from mdb_engine.credentials import SCRAM_SHA_256, derive
-from mdb_engine.exceptions import ConfigurationError, ManifestValidationError
+from mdb_engine.exceptions import ConfigurationError, InitializationError, ManifestValidationError
 from mdb_engine.manifest import Manifest, parse
-from mdb_engine.registry import credentials, ledger, secrets
-from mdb_engine.registry.claims import CLAIMED, LIVE
-from mdb_engine.registry.stores import CREDENTIALS, SECRETS, SLUGS, Database
+from mdb_engine.registry import credentials, ledger, routers, secrets
+from mdb_engine.registry.claims import CLAIMED, LIVE, claim
+from mdb_engine.registry.stores import CREDENTIALS, ROUTERS, SECRETS, SLUGS, Database
 
 pytestmark = pytest.mark.server
 
@@ -104,6 +104,56 @@ def test_a_later_slug_waits(on_server: OnServer) -> None:
         await task
         found = await ledger.entries(database)
         assert (found["crm"].state, found["crm"].first_seen) == (LIVE, NOW)
+
+    on_server(body)
+
+
+def test_a_later_slug_waits_for_every_living_router(on_server: OnServer) -> None:
+    async def body(database: Database) -> None:
+        await register(database, apps("shop"))
+        await routers.prepare(database)
+        for router, honours in (("quick", ["crm", "x"]), ("slow", []), ("slower", ["crm"])):
+            await routers.report(database, router, honours)
+        assert sorted(await routers.behind(database, ["crm"])) == ["slow"]
+        assert sorted(await routers.behind(database, ["crm", "x"])) == ["slow", "slower"]
+        task = asyncio.ensure_future(register(database, apps("shop", "crm")))
+        await asyncio.sleep(1)
+        assert (await ledger.entries(database))["crm"].state == CLAIMED
+        await routers.report(database, "slow", ["crm"])
+        await task
+        assert (await ledger.entries(database))["crm"].state == LIVE
+
+    on_server(body)
+
+
+def test_nobody_waits_for_a_router_that_has_gone(on_server: OnServer) -> None:
+    async def body(database: Database) -> None:
+        await register(database, apps("shop"))
+        for router in ("left", "died"):
+            await routers.report(database, router, [])
+        await routers.leave(database, "left")
+        old = NOW - timedelta(days=1)
+        await database[ROUTERS].update_one({"_id": "died"}, {"$set": {"at": old}})
+        assert await routers.behind(database, ["crm"]) == []
+        await register(database, apps("shop", "crm"))
+
+    on_server(body)
+
+
+def test_a_router_that_does_not_let_go(
+    on_server: OnServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "PATIENCE_SECONDS", 0.5)
+
+    async def body(database: Database) -> None:
+        await register(database, apps("shop"))
+        await routers.report(database, "stubborn", [])
+        with pytest.raises(InitializationError, match="has not let go"):
+            await register(database, apps("shop", "crm"))
+        assert await ledger.slugs(database) == {"shop"}
+        await database[SLUGS].insert_one({**claim(apps("crm")["crm"], NOW)})
+        with pytest.raises(InitializationError, match="has not let go"):
+            await register(database, apps("shop", "crm"))
 
     on_server(body)
 

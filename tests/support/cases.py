@@ -152,7 +152,7 @@ ROW = {"it", "command", "scope", "becomes", "refused", "without"}
 ROW |= {"errors", "plan", "caps", "opened", "sent", "through"}
 
 
-def _scope(given: Json) -> Scope:
+def scope_of(given: Json) -> Scope:
     """SHOP, changed."""
     changes: dict[str, Any] = dict(given)
     if "limits" in changes:
@@ -182,7 +182,7 @@ def _case(name: str, given: Json, always: Json, row: Json) -> Case:
     return Case(
         file=name,
         it=row["it"],
-        scope=_scope(row.get("scope", {})),
+        scope=scope_of(row.get("scope", {})),
         command=command,
         becomes=becomes,
         refused=None if refused is None else Refused(refused["code"], refused["at"]),

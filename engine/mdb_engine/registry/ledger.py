@@ -12,7 +12,7 @@ from bson import Timestamp
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
-from mdb_engine.exceptions import ManifestValidationError
+from mdb_engine.exceptions import InitializationError, ManifestValidationError
 from mdb_engine.manifest.model import Manifest
 from mdb_engine.registry.claims import (
     CLAIMED,
@@ -27,10 +27,14 @@ from mdb_engine.registry.claims import (
     listing,
     too_like,
 )
+from mdb_engine.registry.routers import behind
 from mdb_engine.registry.stores import SLUGS, Database, store
 
 SETTLE_SECONDS: Final = 5.0
 """How long every router has to learn of a claim before it counts."""
+PATIENCE_SECONDS: Final = 30.0
+"""How long is waited for routers that still run what they began under the new names."""
+
 _POLL_SECONDS: Final = 0.1
 
 
@@ -70,6 +74,7 @@ async def register(
 
     Raises:
         ManifestValidationError: a slug, home name or read scope is not free. Nothing is entered.
+        InitializationError: some router did not let go of the new names. Nothing is entered.
     """
     before = await entries(database)
     new = [slug for slug in manifests if slug not in before]
@@ -124,9 +129,11 @@ async def _settle(
     """
     known = [slug for slug in await entries(database) if slug not in new]
     try:
-        await asyncio.sleep(wait if known else 0)
+        if known and wait:
+            await asyncio.sleep(wait)
+            await _until_honoured(database, mine)
         await _confirm(database, mine, known)
-    except (ManifestValidationError, asyncio.CancelledError):
+    except (InitializationError, ManifestValidationError, asyncio.CancelledError):
         await _withdraw(database, mine)
         raise
 
@@ -140,6 +147,8 @@ async def _await_others(database: Database, manifests: Collection[str], wait: fl
         await asyncio.sleep(_POLL_SECONDS)
         pending = await _pending(database, manifests)
     if pending:
+        if wait:
+            await _until_honoured(database, pending)
         found = await entries(database)
         known = [slug for slug, entry in found.items() if entry.state == LIVE]
         await _confirm(database, pending, known)
@@ -148,6 +157,20 @@ async def _await_others(database: Database, manifests: Collection[str], wait: fl
 async def _pending(database: Database, manifests: Collection[str]) -> list[str]:
     found = await entries(database)
     return [slug for slug in manifests if slug in found and found[slug].state == CLAIMED]
+
+
+async def _until_honoured(database: Database, claimed: Collection[str]) -> None:
+    """Wait until every living router honours the claims.
+
+    Raises:
+        InitializationError: one of them does not.
+    """
+    for _ in range(round(PATIENCE_SECONDS / _POLL_SECONDS)):
+        if not await behind(database, claimed):
+            return
+        await asyncio.sleep(_POLL_SECONDS)
+    msg = "another proxy has not let go of the new apps' names; try again"
+    raise InitializationError(msg)
 
 
 async def _confirm(database: Database, claimed: Collection[str], known: Collection[str]) -> None:

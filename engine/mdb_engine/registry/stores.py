@@ -11,6 +11,7 @@ from pymongo.write_concern import WriteConcern
 from mdb_engine.scope.names import ENGINE_PREFIX
 
 CREDENTIALS: Final = f"{ENGINE_PREFIX}credentials"
+ROUTERS: Final = f"{ENGINE_PREFIX}routers"
 SECRETS: Final = f"{ENGINE_PREFIX}secrets"
 SLUGS: Final = f"{ENGINE_PREFIX}slugs"
 

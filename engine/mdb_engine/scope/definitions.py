@@ -78,6 +78,9 @@ CREATE: Final[Mapping[str, Rule]] = {
 }
 
 
+SERVERS_INDEXES: Final = 64
+"""How many indexes the server itself allows a collection."""
+
 _COLL_MOD_INDEX: Final = frozenset(
     {"expireAfterSeconds", "hidden", "keyPattern", "name", "prepareUnique", "unique"}
 )
@@ -181,6 +184,8 @@ _INDEX: Final[Mapping[str, Rule]] = {
 def _indexes(value: Any, scope: Scope, where: Where) -> Any:
     if not isinstance(value, Array | list):
         raise wrong_type(value, where, "array")
+    if scope.limits.max_indexes < SERVERS_INDEXES and "autocommit" not in where.owner:
+        where.notes.plan = "createIndexes"
     return [_index(item, scope, where.at(i)) for i, item in enumerate(value)]
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Final
 
+from mdb_engine.exceptions import CannotCreateIndexError
 from mdb_engine.rawbson import Document, Raw, encode
 from mdb_engine.scope.caps import number
 from mdb_engine.scope.joins import EMPTY_DOCUMENT
@@ -297,12 +298,31 @@ def _check_replaceable(namespace: str, kind: Any, options: Mapping[str, Any]) ->
         raise _failed(text, 17152, "Location17152")
 
 
+def _create_indexes(asked: Asked, _token: str) -> Part:
+    """`createIndexes` of an app that may have fewer indexes than the server allows."""
+    physical, most = asked.physical.command, asked.scope.limits.max_indexes
+    listing = {"listIndexes": physical["createIndexes"], "$db": asked.scope.database}
+    try:
+        found = yield from _drained(listing, physical["createIndexes"])
+    except FailedError as error:
+        if Document(error.reply).get("code") != _NOT_FOUND:
+            raise
+        found = []
+    have = {item["name"] for item in found} | {"_id_"}
+    wanted = {spec.get("name") for spec in physical["indexes"]} - have
+    if wanted and len(have) + len(wanted) > most:
+        msg = f"add index fails, too many indexes for {asked.namespace}: at most {most}"
+        raise CannotCreateIndexError(msg, "indexes")
+    return (yield from _step(physical))
+
+
 def _failed(text: str, code: int, name: str) -> FailedError:
     return FailedError(encode({"ok": 0.0, "errmsg": text, "code": code, "codeName": name}))
 
 
 PLANS: Final[Mapping[str, Callable[[Asked, str], Part]]] = {
     "$out": _out,
+    "createIndexes": _create_indexes,
     "dbStats": _db_stats,
     "dropDatabase": _drop_database,
     "listCollections": _list_collections,

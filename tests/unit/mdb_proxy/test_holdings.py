@@ -1,10 +1,11 @@
 """What an app has stored decides what it may add."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from mdb_engine.exceptions import RefusedError
+from mdb_engine.exceptions import OverloadedError, RefusedError
 from mdb_engine.rawbson import Document, encode
 from mdb_engine.scope.commands import rewrite
 from mdb_engine.scope.model import Limits, Scope
@@ -84,3 +85,41 @@ def test_databases_differ_by_more_than_case(db: str, code: int) -> None:
     command = {"insert": "new", "documents": [{}], "$db": db}
     assert outcome(Holdings({"shop": OWNED}), command, roomy) == code
     assert outcome(Holdings({"shop": OWNED}), {"find": "b", "$db": db}, roomy) == 0
+
+
+def test_what_was_made_a_moment_ago_counts() -> None:
+    holdings = Holdings({"shop": frozenset({"shop_a"})})
+    assert outcome(holdings, {"create": "b"}) == 0
+    assert outcome(holdings, {"insert": "b", "documents": [{}]}) == 0
+    assert outcome(holdings, {"create": "c"}) == 96
+    assert outcome(holdings, {"create": "B", "$db": "OTHER"}, replace(SHOP, limits=Limits())) == 0
+    assert (
+        outcome(holdings, {"create": "b", "$db": "other"}, replace(SHOP, limits=Limits())) == 13297
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"drop": "shop_a", "$db": "appdata"},
+        {"renameCollection": "appdata.shop_a", "to": "appdata.crm_a", "$db": "admin"},
+    ],
+    ids=str,
+)
+def test_what_was_dropped_a_moment_ago_does_not_count(command: dict[str, Any]) -> None:
+    holdings = Holdings({"shop": OWNED})
+    assert outcome(holdings, {"create": "new"}) == 96
+    holdings.done("shop", {"find": "shop_a", "$db": "appdata"})
+    assert outcome(holdings, {"create": "new"}) == 96
+    holdings.done("shop", command)
+    assert outcome(holdings, {"create": "new"}) == 0
+    assert not holdings.has("shop", "shop_a")
+    assert outcome(holdings, {"create": "a"}) == 96
+
+
+def test_nothing_new_is_made_while_the_ledger_is_not_sure() -> None:
+    holdings = Holdings({"shop": frozenset({"shop_a"})})
+    check_room(holdings, SHOP, "insert", {"insert": "shop_a"}, sure=False)
+    check_room(holdings, SHOP, "find", {"find": "shop_b"}, sure=False)
+    with pytest.raises(OverloadedError):
+        check_room(holdings, SHOP, "insert", {"insert": "shop_b"}, sure=False)
