@@ -125,7 +125,7 @@ def exchange(command: Mapping[str, Any], app: str, **more: Any) -> Exchange:
         (name, tuple(encode(item) for item in command[name]))
         for name in SEQUENCES.intersection(command)
     )
-    return Exchange(encode(body), sections, app, **more)
+    return Exchange(encode(body), sections, app, time_ms=command.get("maxTimeMS"), **more)
 
 
 def reply_to(request: Message, body: bytes) -> bytes:
