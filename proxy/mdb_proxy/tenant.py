@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -82,7 +82,7 @@ def tenant_command(asking: Asking, send: Send) -> Decision:
     if asking.command.get("startTransaction") is True:
         asking.sessions.admit(asking.app, asking.scope.limits.max_transactions, asking.tick())
     if physical.plan:
-        return _planned(asking, asked, send)
+        return _planned(asking, asked, session, send)
     if physical.refused:
         return _partly(asking, asked, session, send)
     return _forward(asking, asked, session, send)
@@ -151,8 +151,20 @@ def _forward(asking: Asking, asked: Asked, session: bytes | None, send: Send) ->
 def _counted(asking: Asking, made: Exchange, left: int, finish: Callable[[Answer], bytes]) -> Steps:
     """An exchange that may bring so many documents; more are an error, and end their cursor."""
     found = yield made
-    if _count(found) <= left:
-        return finish(found)
+    yield from _refuse_more(asking, found, left)
+    return finish(found)
+
+
+def _refuse_more(
+    asking: Asking, found: Answer, left: int | None
+) -> Generator[Exchange, Answer, None]:
+    """End the cursor of a reply that brings more documents than the client may still read.
+
+    Raises:
+        OperationFailedError: it does.
+    """
+    if left is None or _count(found) <= left:
+        return
     cursor = Document(found.body)["cursor"]
     if cursor["id"]:
         asking.cursors.close([cursor["id"]])
@@ -204,25 +216,31 @@ def _left(allowance: int | None, found: Answer) -> int | None:
     return None if allowance is None else allowance - _count(found)
 
 
-def _planned(asking: Asking, asked: Asked, send: Send) -> Decision:
+def _planned(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Decision:
     if "autocommit" in asking.command:
         msg = f"Cannot run '{asking.name}' in a multi-document transaction."
         raise NotSupportedInTransactionError(msg)
-    return Run(_plan_steps(asking, asked, send))
+    return Run(_plan_steps(asking, asked, session, send))
 
 
-def _plan_steps(asking: Asking, asked: Asked, send: Send) -> Steps:
-    """A plan of the kernel, each step at the member that answered the first."""
+def _plan_steps(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Steps:
+    """A plan of the kernel, each step at the member that answered the first.
+
+    A cursor that the last step left open is the client's.
+    """
     plan = run_plan(asked, asking.random(16).hex())
-    pin = None
-    try:
-        command = next(plan)
-        while True:
-            found = yield envelope.exchange(command, asking.app, pin=pin)
-            pin = found.member
+    command, found = next(plan), None
+    while True:
+        found = yield envelope.exchange(command, asking.app, pin=found and found.member)
+        try:
             command = plan.send(found.body)
-    except StopIteration as stop:
-        return send(stop.value)
+        except StopIteration as stop:
+            reply = stop.value
+            break
+    last = replace(asked, physical=replace(asked.physical, command=command))
+    yield from _refuse_more(asking, found, asked.physical.allowance)
+    _remember(asking, last, session, found)
+    return send(reply)
 
 
 def _partly(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Decision:

@@ -24,9 +24,17 @@ from mdb_engine.scope.denied import is_denied
 from mdb_engine.scope.fields import DROP, GENERIC, may_write
 from mdb_engine.scope.model import Notes, Physical, Rule, Scope, Where
 from mdb_engine.scope.names import check_database, not_authorized
+from mdb_engine.scope.search_definitions import (
+    CREATE_SEARCH_INDEXES,
+    DROP_SEARCH_INDEX,
+    LIST_SEARCH_INDEXES,
+    UPDATE_SEARCH_INDEX,
+)
 from mdb_engine.scope.statements import DELETES, DOCUMENTS, UPDATES
 
 ADMIN: Final = "admin"
+SEARCHING: Final = "$vectorSearch"
+"""The plan of a command with stages that need definitions of vector indexes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,9 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
     ),
     "create": _row(CREATE, writes=True, time=Time.DEFINITION),
     "createIndexes": _row(CREATE_INDEXES, writes=True, time=Time.DEFINITION, required=("indexes",)),
+    "createSearchIndexes": _row(
+        CREATE_SEARCH_INDEXES, writes=True, time=Time.DEFINITION, required=("indexes",)
+    ),
     "dataSize": _row(
         {
             "dataSize": f.NAMESPACE,
@@ -150,6 +161,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
     "dropIndexes": _row(
         {"dropIndexes": f.WRITE_TARGET, "index": f.PASS}, writes=True, time=Time.DEFINITION
     ),
+    "dropSearchIndex": _row(DROP_SEARCH_INDEX, writes=True, time=Time.DEFINITION),
     "explain": _row({"explain": f.PASS, "verbosity": f.PASS}, writes=False),
     "find": _row(
         {
@@ -242,6 +254,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         plan="listDatabases",
     ),
     "listIndexes": _row({"cursor": f.CURSOR, "listIndexes": f.TARGET}, writes=False, cursor=True),
+    "listSearchIndexes": _row(LIST_SEARCH_INDEXES, writes=False, cursor=True),
     "renameCollection": _row(
         {"dropTarget": f.FLAG, "renameCollection": f.OWN_NAMESPACE, "to": f.OWN_NAMESPACE},
         writes=True,
@@ -253,6 +266,9 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         {**_WRITE, "let": f.EXPRESSION, "update": f.WRITE_TARGET, "updates": UPDATES},
         writes=True,
         required=("updates",),
+    ),
+    "updateSearchIndex": _row(
+        UPDATE_SEARCH_INDEX, writes=True, time=Time.DEFINITION, required=("definition",)
     ),
     "validate": _row(VALIDATE, writes=True, time=Time.DEFINITION),
 }
@@ -338,8 +354,10 @@ def _physical(fields: dict[str, Any], row: CommandRow, where: Where) -> Physical
         refused=tuple(notes.refused),
         kept=None if notes.kept is None else tuple(notes.kept),
         caps=tuple(notes.caps),
-        plan=row.plan or notes.plan,
+        plan=SEARCHING if notes.searches else row.plan or notes.plan,
+        then=notes.plan if notes.searches else "",
         allowance=notes.allowance,
+        searches=tuple(notes.searches),
     )
 
 

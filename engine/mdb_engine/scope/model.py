@@ -74,6 +74,45 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class VectorField:
+    """A field that holds vectors: where it is, how long they are, how two are compared."""
+
+    path: str
+    dimensions: int
+    similarity: str
+
+
+@dataclass(frozen=True, slots=True)
+class VectorIndex:
+    """An index for `$vectorSearch` where the cluster has no search process.
+
+    Attributes:
+        id: as drivers show it. vectors: fields with vectors. filters: paths that a filter may
+            name. definition: as it was written. managed: it stands in the app's manifest.
+    """
+
+    id: str
+    vectors: tuple[VectorField, ...]
+    filters: frozenset[str] = frozenset()
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    managed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A stage that needs to know definitions of vector indexes.
+
+    Attributes:
+        collection: physical. index: its name; None: all of the collection.
+        candidates: condition on the documents that are scored; None when none are.
+    """
+
+    collection: str
+    index: str | None = None
+    candidates: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
     """One app's view of the cluster: what it owns, what it may read, how much it may ask.
 
@@ -86,6 +125,7 @@ class Scope:
         pinned: only home names are accepted.
         expose_app_id: the tag is shown to the app (the wire hides it, the SDK shows it).
         address: `host:port` that replies name instead of a member of the cluster.
+        vectors: (physical collection, name) -> index, where the cluster has no search process.
     """
 
     slug: str
@@ -99,6 +139,7 @@ class Scope:
     features: Features = Features()
     address: str = "localhost:27018"
     limits: Limits = field(default_factory=Limits)
+    vectors: Mapping[tuple[str, str], VectorIndex] = field(default_factory=dict, hash=False)
 
     @property
     def slugs(self) -> tuple[str, ...]:
@@ -127,7 +168,8 @@ class Notes:
     Attributes:
         names: physical -> logical name of every collection that was resolved.
         caps: limits that were applied. refused, kept: see `Physical`.
-        stages: pipeline stages seen, nested ones included. plan, allowance: see `Physical`.
+        stages: pipeline stages seen, nested ones included. plan, allowance, searches: see
+            `Physical`.
     """
 
     names: dict[str, str] = field(default_factory=dict)
@@ -137,6 +179,7 @@ class Notes:
     stages: int = 0
     plan: str = ""
     allowance: int | None = None
+    searches: list[Search] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +223,9 @@ class Physical:
         kept: original index of each statement that is left; None when none was taken out.
         caps: names of the limits that were applied.
         plan: the row of PLANS that must carry it out; "" when it is forwarded as it is.
+        then: the row that carries it out when that plan has found what it needs; "" for none.
         allowance: documents that the client may read; one more is an error. None: no such count.
+        searches: what must be known before it can be written for good.
     """
 
     command: Mapping[str, Any]
@@ -189,4 +234,6 @@ class Physical:
     kept: tuple[int, ...] | None = None
     caps: tuple[str, ...] = ()
     plan: str = ""
+    then: str = ""
     allowance: int | None = None
+    searches: tuple[Search, ...] = ()

@@ -219,6 +219,7 @@ REPLIES: Final[Mapping[str, Callable[[bytes, Asked], bytes]]] = {
     "getMore": _cursor,
     "insert": _batch,
     "listIndexes": _cursor,
+    "listSearchIndexes": _cursor,
     "update": _batch,
     "validate": _validate,
 }
