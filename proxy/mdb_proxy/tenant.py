@@ -16,7 +16,7 @@ from mdb_engine.exceptions import (
 )
 from mdb_engine.rawbson import Array, Document, encode, find, render, walk
 from mdb_engine.scope.caps import Time, max_time
-from mdb_engine.scope.commands import COMMANDS, command_name, rewrite
+from mdb_engine.scope.commands import ADMIN, COMMANDS, command_name, rewrite
 from mdb_engine.scope.model import Physical, Scope, Where
 from mdb_engine.scope.names import type_name
 from mdb_engine.scope.plans import run_plan
@@ -202,7 +202,7 @@ def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer
         db=asked.db,
         collection=asked.namespace.partition(".")[2],
         physical=target if isinstance(target, str) else f"$cmd.{asking.name}",
-        database=asking.scope.database,
+        database=str(asked.physical.command["$db"]),
         member=found.member,
         session=session,
         awaits=bool(asking.command.get("awaitData")),
@@ -268,7 +268,7 @@ def _aborting(asking: Asking, asked: Asked, session: bytes | None, send: Send) -
 
 def get_more(asking: Asking, send: Send) -> Decision:
     """`getMore`: only on a cursor that this user opened, by the name that it was opened with."""
-    physical = rewrite(_without_time(asking.command), asking.scope)
+    physical = rewrite(_at_home(_without_time(asking.command), asking.scope), asking.scope)
     number = asking.command["getMore"]
     if not isinstance(number, Int64):
         raise _not_long(number, "getMore.getMore", "getMore")
@@ -294,6 +294,11 @@ def _not_long(value: Any, field: str, at: str) -> TypeMismatchError:
     kind = type_name(value)
     msg = f"BSON field '{field}' is the wrong type '{kind}', expected type 'long'"
     return TypeMismatchError(msg, at)
+
+
+def _at_home(command: Mapping[str, Any], scope: Scope) -> Mapping[str, Any]:
+    """A command on cursors of the admin database: where it goes is told by the cursor."""
+    return {**command, "$db": scope.home[0]} if command["$db"] == ADMIN else command
 
 
 def _without_time(command: Mapping[str, Any]) -> dict[str, Any]:
@@ -336,7 +341,7 @@ def _followed(
 
 def kill_cursors(asking: Asking, send: Send) -> Decision:
     """`killCursors`: the server would kill anybody's, so only own ones are sent."""
-    physical = rewrite(asking.command, asking.scope)
+    physical = rewrite(_at_home(asking.command, asking.scope), asking.scope)
     numbers = asking.command["cursors"]
     if not isinstance(numbers, Array):
         msg = "cursors must be an array of cursor ids"
