@@ -30,7 +30,8 @@ from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
 from mdb_engine.rawbson import Document, Raw, element, encode, splice_end
-from mdb_engine.scope.model import Limits, Role, Scope
+from mdb_engine.scope.model import Features, Limits, Role, Scope, VectorIndex, Where
+from mdb_engine.scope.search_definitions import vector_index
 from tests.support.kernel import SHOP
 
 FOLDER = Path(__file__).parents[1] / "cases"
@@ -152,13 +153,25 @@ ROW = {"it", "command", "scope", "becomes", "refused", "without"}
 ROW |= {"errors", "plan", "caps", "opened", "sent", "through"}
 
 
-def _scope(given: Json) -> Scope:
+def _vector(given: Json) -> tuple[tuple[str, str], VectorIndex]:
+    """`{collection, name, fields}`: an index as the scope knows it."""
+    definition = Document(encode({"fields": plain(given["fields"])}))
+    index = vector_index(definition, Where("", ""), id_=given.get("id", ""))
+    return (given["collection"], given["name"]), index
+
+
+def scope_of(given: Json) -> Scope:
     """SHOP, changed."""
     changes: dict[str, Any] = dict(given)
     if "limits" in changes:
         changes["limits"] = Limits(**changes["limits"])
     if "role" in changes:
         changes["role"] = Role(changes["role"])
+    if "features" in changes:
+        version = tuple(changes["features"].get("version", (6, 0)))
+        changes["features"] = Features(**changes["features"] | {"version": version})
+    if "vectors" in changes:
+        changes["vectors"] = dict(map(_vector, changes["vectors"]))
     names = ("home", "readable", "longer")
     return replace(SHOP, **changes | {n: tuple(changes[n]) for n in names if n in changes})
 
@@ -177,7 +190,7 @@ def _case(name: str, given: Json, always: Json, row: Json) -> Case:
     return Case(
         file=name,
         it=row["it"],
-        scope=_scope(row.get("scope", {})),
+        scope=scope_of(row.get("scope", {})),
         command=command,
         becomes=becomes,
         refused=None if refused is None else Refused(refused["code"], refused["at"]),

@@ -5,7 +5,6 @@ code of the error as `refused`.
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ from mdb_engine.rawbson import Document, encode
 from mdb_engine.scope.commands import COMMANDS, rewrite
 from mdb_engine.scope.plans import PLANS, run_plan
 from mdb_engine.scope.replies import Asked
-from tests.support.cases import plain
-from tests.support.kernel import SHOP
+from tests.support.cases import plain, scope_of
 
 FOLDER = Path(__file__).parents[3] / "cases" / "plans"
 ROWS = [
@@ -26,7 +24,9 @@ ROWS = [
     for path in sorted(FOLDER.glob("*.json"))
     for row in json.loads(path.read_text("utf-8"))["rows"]
 ]
-RANDOM = "0123"
+RANDOM = "0123456789abcdef0123456789abcdef"
+SEARCHING = {"createSearchIndexes", "dropSearchIndex", "listSearchIndexes", "updateSearchIndex"}
+"""Commands that a plan carries out only where there is no search process."""
 
 
 def shown(document: Any) -> dict[str, Any]:
@@ -35,8 +35,7 @@ def shown(document: Any) -> dict[str, Any]:
 
 def asked(row: dict[str, Any]) -> Asked:
     command = dict(Document(encode(plain(row["command"]))))
-    changes = {name: tuple(slugs) for name, slugs in row.get("scope", {}).items()}
-    scope = replace(SHOP, **changes)
+    scope = scope_of(row.get("scope", {}))
     return Asked(command, rewrite(command, scope), scope)
 
 
@@ -66,5 +65,5 @@ def test_transcripts(file: str, row: dict[str, Any]) -> None:
 
 def test_every_plan_has_a_command_and_transcripts() -> None:
     named = {row.plan for row in COMMANDS.values() if row.plan}
-    assert set(PLANS) == named | {"$out"}
+    assert set(PLANS) == named | {"$out", "$vectorSearch", *SEARCHING}
     assert {file for file, _ in ROWS} == {plan.removeprefix("$") for plan in PLANS}
