@@ -154,9 +154,10 @@ ROW |= {"errors", "plan", "caps", "opened", "sent", "through"}
 
 
 def _vector(given: Json) -> tuple[tuple[str, str], VectorIndex]:
-    """`{collection, name, fields}`: an index as the scope knows it."""
+    """`{collection, name, fields}`: an index as the scope knows it; `managed` by the manifest."""
     definition = Document(encode({"fields": plain(given["fields"])}))
-    index = vector_index(definition, Where("", ""), id_=given.get("id", ""))
+    more = {"id_": given.get("id", ""), "managed": given.get("managed", False)}
+    index = vector_index(definition, Where("", ""), **more)
     return (given["collection"], given["name"]), index
 
 

@@ -129,7 +129,7 @@ def _vector(item: Mapping[str, Any], path: str, where: Where) -> VectorField:
     if names_tag(path):
         raise _wrong(f"{TAG_FIELD} is reserved", where.at("path"))
     dimensions = number(item.get("numDimensions")) or 0
-    if dimensions != int(dimensions) or not 1 <= dimensions <= MAX_DIMENSIONS:
+    if dimensions != dimensions // 1 or not 1 <= dimensions <= MAX_DIMENSIONS:
         msg = f"numDimensions is a whole number from 1 to {MAX_DIMENSIONS}"
         raise _wrong(msg, where.at("numDimensions"))
     similarity = item.get("similarity")

@@ -8,6 +8,7 @@ needs 1.2 s (6.0.5, one core).
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -113,7 +114,7 @@ def _unpacked(value: Raw) -> Any:
         return None
     try:
         return list(Binary(value.data[5:], VECTOR_SUBTYPE).as_vector().data)
-    except (ValueError, IndexError, NotImplementedError):
+    except (IndexError, NotImplementedError, ValueError, struct.error):
         return None
 
 
