@@ -1,5 +1,6 @@
 """What an app has stored decides what it may add."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,11 +8,13 @@ import pytest
 from mdb_engine.exceptions import RefusedError
 from mdb_engine.rawbson import Document, encode
 from mdb_engine.scope.commands import rewrite
-from mdb_engine.scope.model import Limits, Scope
+from mdb_engine.scope.model import Features, Limits, Scope
 from mdb_proxy.holdings import Holdings, check_room
 
 OWNED = frozenset({"shop_a", "shop_@Other.b"})
-SHOP = Scope("shop", "appdata", ("shop",), limits=Limits(max_collections=2))
+SHOP = Scope(
+    "shop", "appdata", ("shop",), limits=Limits(max_collections=2), features=Features((8, 0))
+)
 
 
 def outcome(holdings: Holdings, command: dict[str, Any], scope: Scope = SHOP) -> int:
@@ -33,6 +36,11 @@ def aggregate(*stages: dict[str, Any]) -> dict[str, Any]:
     return {"aggregate": "a", "pipeline": list(stages), "cursor": {}}
 
 
+def bulk(*ops: dict[str, Any]) -> dict[str, Any]:
+    spaces = [{"ns": "shop.a"}, {"ns": "shop.new"}]
+    return {"bulkWrite": 1, "ops": list(ops), "nsInfo": spaces, "$db": "admin"}
+
+
 NEW: list[tuple[dict[str, Any], bool]] = [
     ({"insert": "new", "documents": [{}]}, True),
     ({"insert": "a", "documents": [{}]}, False),
@@ -49,6 +57,11 @@ NEW: list[tuple[dict[str, Any], bool]] = [
     (aggregate({"$match": {}}), False),
     (aggregate(), False),
     ({"renameCollection": "shop.a", "to": "shop.new", "$db": "admin"}, True),
+    (bulk({"insert": 1, "document": {}}), True),
+    (bulk({"insert": 0, "document": {}}), False),
+    (bulk({"update": 1, "filter": {}, "updateMods": {}, "upsert": True}), True),
+    (bulk({"update": 1, "filter": {}, "updateMods": {}}), False),
+    (bulk({"delete": 1, "filter": {}}), False),
     ({"find": "new"}, False),
     ({"delete": "new", "deletes": [{"q": {}, "limit": 0}]}, False),
 ]
@@ -60,12 +73,14 @@ def test_one_collection_too_many(command: dict[str, Any], creates: bool) -> None
     assert outcome(Holdings({"crm": OWNED}), command) == 0
 
 
+GROWING_INSIDE = ("$out", "$merge", "'insert': ", "updateMods")
 GROWS = {"insert", "create", "createIndexes", "update", "findAndModify"}
 
 
 @pytest.mark.parametrize(("command", "creates"), NEW, ids=str)
 def test_a_full_app_reads_and_deletes(command: dict[str, Any], creates: bool) -> None:
-    grows = next(iter(command)) in GROWS or "$out" in str(command) or "$merge" in str(command)
+    text = str(command)
+    grows = next(iter(command)) in GROWS or any(name in text for name in GROWING_INSIDE)
     known = {"shop": OWNED | {"shop_new"}}
     assert outcome(Holdings(known, frozenset({"shop"})), command) == (14031 if grows else 0)
     assert outcome(Holdings(known, frozenset({"crm"})), command) == 0
@@ -84,3 +99,11 @@ def test_databases_differ_by_more_than_case(db: str, code: int) -> None:
     command = {"insert": "new", "documents": [{}], "$db": db}
     assert outcome(Holdings({"shop": OWNED}), command, roomy) == code
     assert outcome(Holdings({"shop": OWNED}), {"find": "b", "$db": db}, roomy) == 0
+
+
+def test_every_collection_of_a_bulk_write_counts() -> None:
+    roomy = replace(SHOP, limits=Limits(max_collections=3))
+    insert = bulk({"insert": 0, "document": {}}, {"insert": 1, "document": {}})
+    assert outcome(Holdings({"shop": OWNED}), insert, roomy) == 0
+    insert["nsInfo"][0] = {"ns": "shop.newer"}
+    assert outcome(Holdings({"shop": OWNED}), insert, roomy) == 96
