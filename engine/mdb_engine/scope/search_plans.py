@@ -21,7 +21,7 @@ from mdb_engine.exceptions import (
     NamespaceNotFoundError,
     OperationFailedError,
 )
-from mdb_engine.rawbson import Document, Raw
+from mdb_engine.rawbson import Document, Raw, encode
 from mdb_engine.scope.commands import rewrite
 from mdb_engine.scope.model import Physical, Scope, Search, VectorIndex, Where
 from mdb_engine.scope.names import ENGINE_PREFIX
@@ -36,6 +36,9 @@ SEARCH_INDEXES: Final = f"{ENGINE_PREFIX}search_indexes"
 
 MAX_SEARCH_INDEXES: Final = 64
 """Per collection."""
+
+MAX_COMMAND_BYTES: Final = 16_000_000
+"""Somewhat below what the server reads as one document."""
 
 _ID_DIGITS: Final = 24
 
@@ -96,7 +99,8 @@ def searching(asked: Asked) -> Part:
     """The command, rewritten with the definitions that it needs; its candidates are few enough.
 
     Raises:
-        OperationFailedError: too many candidates.
+        OperationFailedError: too many candidates, or too many searches: a vector of 8,192
+            dimensions becomes an expression of 0.7 MB.
     """
     named = [search.collection for search in asked.physical.searches]
     _, scope = yield from _known(named, asked.scope)
@@ -107,6 +111,9 @@ def searching(asked: Asked) -> Part:
     fields = {name: value for name, value in physical.command.items() if name != "lsid"}
     if "lsid" in asked.physical.command:
         fields["lsid"] = asked.physical.command["lsid"]
+    if len(encode(fields)) > MAX_COMMAND_BYTES:
+        msg = "the vector searches of one command are too large together"
+        raise OperationFailedError(msg)
     return replace(asked, physical=replace(physical, command=_placed(fields)), scope=scope)
 
 
