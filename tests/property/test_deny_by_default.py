@@ -42,6 +42,9 @@ def pipelines(value: Any) -> Iterator[Array]:
         operand = stage[name] if name else None
         if name in ("$lookup", "$unionWith") and isinstance(operand, Document):
             yield from pipelines(operand.get("pipeline"))
+        elif name in ("$rankFusion", "$scoreFusion"):
+            for branch in operand["input"]["pipelines"].values():
+                yield from pipelines(branch)
         elif name == "$facet":
             for branch in operand.values():
                 yield from pipelines(branch)
