@@ -56,6 +56,7 @@ def _renamed(physical: Physical) -> str | None:
 
 CREATING: Final[Mapping[str, Callable[[Physical], str | None]]] = {
     "aggregate": _written,
+    "cloneCollectionAsCapped": _always("toCollection"),
     "create": _always("create"),
     "createIndexes": _always("createIndexes"),
     "findAndModify": _upsert,
@@ -65,7 +66,9 @@ CREATING: Final[Mapping[str, Callable[[Physical], str | None]]] = {
 }
 """The physical collection that a command may bring into being; None: none."""
 
-GROWING: Final = frozenset({"create", "createIndexes", "insert", "update"})
+GROWING: Final = frozenset({
+    "cloneCollectionAsCapped", "create", "createIndexes", "insert", "update",
+})  # fmt: skip
 
 
 def _grows(name: str, physical: Physical) -> bool:

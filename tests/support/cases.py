@@ -159,6 +159,8 @@ def _scope(given: Json) -> Scope:
         changes["limits"] = Limits(**changes["limits"])
     if "role" in changes:
         changes["role"] = Role(changes["role"])
+    if "views" in changes:
+        changes["views"] = {view: tuple(named) for view, named in changes["views"].items()}
     names = ("home", "readable", "longer")
     return replace(SHOP, **changes | {n: tuple(changes[n]) for n in names if n in changes})
 

@@ -1,6 +1,7 @@
 """From a manifest to the kernel's `Scope`: what this app owns, may read and may ask. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from mdb_engine.manifest.limits import limits_of
 from mdb_engine.manifest.model import Manifest
@@ -17,6 +18,7 @@ def scope_of(  # noqa: PLR0913 - each is a fact of its own that only the caller 
     address: str,
     features: Features,
     aliases: Collection[str] = (),
+    views: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> Scope:
     """The scope of an app's client on the wire.
 
@@ -28,6 +30,7 @@ def scope_of(  # noqa: PLR0913 - each is a fact of its own that only the caller 
         address: `host:port` that replies name.
         features: of the cluster.
         aliases: home names that earlier manifests had (`home` of the ledger entry).
+        views: what every physical view reads.
     """
     readable = tuple(slug for slug in manifest.read_scopes if slug in slugs)
     former = (name for name in aliases if name not in manifest.homes)
@@ -43,4 +46,5 @@ def scope_of(  # noqa: PLR0913 - each is a fact of its own that only the caller 
         features=features,
         address=address,
         limits=limits_of(manifest.limits),
+        views=views,
     )

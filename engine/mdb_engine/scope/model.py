@@ -86,6 +86,8 @@ class Scope:
         pinned: only home names are accepted.
         expose_app_id: the tag is shown to the app (the wire hides it, the SDK shows it).
         address: `host:port` that replies name instead of a member of the cluster.
+        views: physical view -> what it reads, each as often as it names it; some seconds old.
+        storing: what is rewritten will be stored, and outlives grants: own names and documents.
     """
 
     slug: str
@@ -99,6 +101,13 @@ class Scope:
     features: Features = Features()
     address: str = "localhost:27018"
     limits: Limits = field(default_factory=Limits)
+    views: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False, repr=False)
+    storing: bool = False
+
+    @property
+    def granted(self) -> tuple[str, ...]:
+        """The read scopes whose documents count in what is rewritten now."""
+        return () if self.storing else self.readable
 
     @property
     def slugs(self) -> tuple[str, ...]:
@@ -128,6 +137,7 @@ class Notes:
         names: physical -> logical name of every collection that was resolved.
         caps: limits that were applied. refused, kept: see `Physical`.
         stages: pipeline stages seen, nested ones included. plan, allowance: see `Physical`.
+        reads: collections that are read, those that views stand for included.
     """
 
     names: dict[str, str] = field(default_factory=dict)
@@ -137,6 +147,7 @@ class Notes:
     stages: int = 0
     plan: str = ""
     allowance: int | None = None
+    reads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,14 @@ from mdb_engine.exceptions import (
     UnauthorizedError,
     UnionStageError,
     UnknownStageError,
+    ViewStageError,
 )
 from mdb_engine.rawbson import Array, Document
 from mdb_engine.scope import joins, writers
 from mdb_engine.scope.caps import read_limit
 from mdb_engine.scope.clauses import blind, guarded, read_filter
 from mdb_engine.scope.iterations import MAX_COPIES, growth
-from mdb_engine.scope.joins import EMPTY_DOCUMENT, Place, Stages, members
+from mdb_engine.scope.joins import EMPTY_DOCUMENT, VIEW, Place, Stages, members
 from mdb_engine.scope.model import Scope, Where
 from mdb_engine.scope.names import not_authorized
 from mdb_engine.scope.veil import names_tag
@@ -56,7 +57,7 @@ class StageRule:
     head: StageFunction | None = None
     first: type[RefusedError] | None = None
     writes: bool = False
-    inside: frozenset[str] = frozenset({"", "$facet", "$lookup", "$unionWith"})
+    inside: frozenset[str] = frozenset({"", VIEW, "$facet", "$lookup", "$unionWith"})
     grows: bool = False
 
 
@@ -125,6 +126,9 @@ def _index_stats(value: Any, scope: Scope, where: Where, place: Place) -> Stages
 
 
 def _documents(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
+    if place.inside == VIEW:
+        msg = "'$documents' cannot be used in a view definition"
+        raise InvalidNamespaceError(msg, str(where))
     if place.guarded:
         msg = "$documents can only be run with {aggregate: 1}"
         raise InvalidNamespaceError(msg, str(where))
@@ -136,14 +140,19 @@ _GROWING: Final = StageRule(_plain, grows=True)
 _REPLACING: Final = StageRule(_plain, Sight.DROPS, grows=True)
 _DROPPING: Final = StageRule(_plain, Sight.DROPS)
 _TOP: Final = frozenset({""})
-_JOINED: Final = frozenset({"", "$lookup", "$unionWith"})
+_STATISTICS_PLACES: Final = frozenset({"", VIEW})
+_JOINED: Final = frozenset({"", VIEW, "$lookup", "$unionWith"})
 
 STAGES: Final[Mapping[str, StageRule]] = {
     "$addFields": _GROWING,
     "$bucket": _DROPPING,
     "$bucketAuto": _DROPPING,
     "$collStats": StageRule(
-        _coll_stats, Sight.DROPS, head=_coll_stats, first=FirstStageError, inside=_TOP
+        _coll_stats,
+        Sight.DROPS,
+        head=_coll_stats,
+        first=FirstStageError,
+        inside=_STATISTICS_PLACES,
     ),
     "$count": _DROPPING,
     "$densify": _PASSING,
@@ -156,7 +165,11 @@ STAGES: Final[Mapping[str, StageRule]] = {
     "$graphLookup": StageRule(joins.graph_lookup),
     "$group": _DROPPING,
     "$indexStats": StageRule(
-        _index_stats, Sight.DROPS, head=_index_stats, first=FirstStageError, inside=_TOP
+        _index_stats,
+        Sight.DROPS,
+        head=_index_stats,
+        first=FirstStageError,
+        inside=_STATISTICS_PLACES,
     ),
     "$limit": _PASSING,
     "$lookup": StageRule(joins.lookup),
@@ -191,6 +204,7 @@ _NESTED_ERRORS: Final[Mapping[str, type[RefusedError]]] = {
     "$facet": FacetStageError,
     "$lookup": LookupStageError,
     "$unionWith": UnionStageError,
+    VIEW: ViewStageError,
 }
 BOUNDED: Final = {"$match": {"$expr": {"$gte": [{"$bsonSize": "$$ROOT"}, 0]}}}
 """Always true; an error above 16 MB. Without it 40 stages that double a field end the server.
@@ -230,6 +244,9 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
         if factor > MAX_COPIES:
             physical.append(BOUNDED)
             factor = 1
+    if place.inside == VIEW:
+        # Readers of a view find the tag, and documents that are no larger than stored ones.
+        return [*physical, BOUNDED] if factor > 1 else physical
     if not place.inside and not (stages and STAGES[stages[-1][0]].writes):
         physical.append({"$limit": read_limit(scope, where)})
     return [*physical, UNSET] if seeing else physical
@@ -300,6 +317,8 @@ def _check_position(name: str, rule: StageRule, where: Where, place: Place, *, l
         if name in _STATISTICS and place.inside != "$facet":
             raise UnauthorizedError(not_authorized(where.db, f"aggregate: {name}"), str(where))
         msg = f"{name} is not allowed to be used within a {place.inside} stage"
+        if place.inside == VIEW:
+            msg = f"{name} cannot be used in a view definition"
         raise _NESTED_ERRORS[place.inside](msg, str(where))
     if rule.first is not None and where.path[-2] != "0":
         msg = f"{name} is only valid as the first stage in a pipeline"
