@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from pymongo.errors import OperationFailure
 
 from tests.support.pairs import Sandbox, reply
 from tests.support.proxies import Client, Proxy
@@ -119,3 +120,78 @@ def test_the_same_reply(pair: tuple[Sandbox, Sandbox], command: dict[str, Any]) 
         assert ours != private, "no longer different"
     else:
         assert ours == private
+
+
+# What lies behind.
+
+
+def test_the_tag_is_never_in_the_way(shop: Client, proxy: Proxy, name: str) -> None:
+    """Somebody changes the validator behind our back: it is told of bare documents."""
+    database = shop[name]
+    database.command({"create": "c", "validator": {"$jsonSchema": CLOSED}})
+    physical = f"shop_@{name}.c"
+    (stored,) = proxy.behind.list_collections(filter={"name": physical})
+    assert stored["options"]["validator"]["$jsonSchema"]["properties"]["app_id"] == {}
+    changed = {"$jsonSchema": {"maxProperties": 3, "required": ["app_id", "n"]}}
+    proxy.behind.command({"collMod": physical, "validator": changed})
+    told = next(database.list_collections())["options"]["validator"]
+    assert told == {"$jsonSchema": {"maxProperties": 2, "required": ["n"]}}
+    shop.drop_database(name)
+
+
+def test_a_renamed_collection_keeps_its_validator(shop: Client, proxy: Proxy, name: str) -> None:
+    def told(collection: str) -> Any:
+        (found,) = database.list_collections(filter={"name": collection})
+        return found["options"].get("validator")
+
+    database = shop[name]
+    database.command({"create": "a", "validator": VALIDATORS["patterns"]})
+    database.command({"create": "b", "validator": VALIDATORS["most"]})
+    database.a.rename("c")
+    assert told("c") == VALIDATORS["patterns"]
+    database.c.rename("b", dropTarget=True)
+    assert told("b") == VALIDATORS["patterns"]
+    kept = proxy.behind["_mdb_engine_views"].find({"collection": {"$regex": name}})
+    assert [found["collection"] for found in kept] == [f"shop_@{name}.b"]
+    shop.admin.command({"renameCollection": f"{name}.b", "to": f"{name}_2.b"})
+    (found,) = shop[f"{name}_2"].list_collections()
+    assert found["options"]["validator"] == VALIDATORS["patterns"]
+    shop.drop_database(f"{name}_2")
+
+
+def test_a_refused_change_leaves_what_was(shop: Client, proxy: Proxy, name: str) -> None:
+    database = shop[name]
+    database.command({"create": "c", "validator": VALIDATORS["most"]})
+    for command in (
+        {"create": "c", "validator": {"a": 1}},
+        {"collMod": "c", "validator": {"$bogus": 1}},
+    ):
+        assert not reply(database, command)["ok"]
+    assert next(database.list_collections())["options"]["validator"] == VALIDATORS["most"]
+    kept = proxy.behind["_mdb_engine_views"].count_documents({"collection": {"$regex": name}})
+    assert kept == 1
+    shop.drop_database(name)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"app_id": {}}},
+        {"required": ["app_id"]},
+        {"dependencies": {"a": ["app_id"]}},
+        {"allOf": [{"required": ["app_id"]}]},
+        {"enum": [{"a": 1}]},
+    ],
+)
+def test_a_schema_may_not_name_the_tag(shop: Client, name: str, schema: dict[str, Any]) -> None:
+    found = reply(shop[name], {"create": "c", "validator": {"$jsonSchema": schema}})
+    assert (found["code"], found["ok"]) == (2, 0.0)
+
+
+def test_a_validator_in_a_transaction(shop: Client, name: str) -> None:
+    """It takes several exchanges: a difference."""
+    with shop.start_session() as session:
+        session.start_transaction()
+        with pytest.raises(OperationFailure) as refused:
+            shop[name].command({"create": "c", "validator": {"a": 1}}, session=session)
+        assert refused.value.code == 263

@@ -1,13 +1,22 @@
 """Views of unchanged clients: the same replies as on a private database, and nothing of others."""
 
+import json
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from bson import Binary, DBRef, Decimal128, Int64, MinKey, Regex, Timestamp, encode
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import OperationFailure
 
 from tests.support.pairs import Sandbox, reply
-from tests.support.proxies import Client, Proxy
+from tests.support.programs import ROOT
+from tests.support.proxies import Client, Proxy, serving
 
 
 def view(name: str, *stages: Any, on: str = "t", **more: Any) -> dict[str, Any]:
@@ -160,3 +169,245 @@ def test_the_same_reply(pair: tuple[Sandbox, Sandbox], command: dict[str, Any]) 
 def ordered(found: Any) -> Any:
     """Sort what `distinct` found: its order is the server's secret."""
     return {**found, "values": sorted(found["values"], key=str)} if "values" in found else found
+
+
+# What lies behind, and what other apps see.
+
+
+@pytest.fixture
+def seeded(shop: Client, proxy: Proxy, name: str) -> Iterator[Sandbox]:
+    """Give a database of `shop` in which somebody has planted foreign documents."""
+    database = shop[name]
+    for command in SEED[:2]:
+        database.command(command)
+    for collection in ("t", "u"):
+        physical = proxy.behind[f"shop_@{name}.{collection}"]
+        physical.insert_one({"_id": "planted", "app_id": "crm", "n": 1, "secret": True})
+    yield database
+    shop.drop_database(name)
+
+
+@pytest.mark.parametrize("stages", VIEWS.values(), ids=VIEWS)
+def test_planted_documents_are_in_no_view(seeded: Sandbox, stages: list[Any]) -> None:
+    if "$text" in str(stages) or "$geoNear" in str(stages) or "$collStats" in str(stages):
+        return  # the first two need an index; the third counts what there is
+    seeded.command(view("v", *stages))
+    seeded.command(view("w", {"$match": {}}, on="v"))
+    join = {"$lookup": {"from": "v", "pipeline": [], "as": "j"}}
+    graph = {"$graphLookup": {"from": "v", "startWith": 1, "connectFromField": "n",
+                              "connectToField": "n", "as": "j"}}  # fmt: skip
+    for found in (
+        list(seeded.v.find()),
+        list(seeded.w.find()),
+        list(seeded.u.aggregate([join])),
+        list(seeded.u.aggregate([graph])),
+        list(seeded.u.aggregate([{"$unionWith": "w"}])),
+    ):
+        assert "planted" not in str(found)
+        assert "app_id" not in str(found)
+        assert found
+
+
+def physical_words(proxy: Proxy, database: str) -> tuple[str, ...]:
+    return (proxy.db_name, f"@{database}", "shop_@", "_mdb_engine")
+
+
+@pytest.mark.parametrize("verbosity", ["queryPlanner", "executionStats", "allPlansExecution"])
+@pytest.mark.parametrize("stages", VIEWS.values(), ids=VIEWS)
+def test_an_explanation_shows_no_physical_name(
+    seeded: Sandbox, proxy: Proxy, stages: list[Any], verbosity: str
+) -> None:
+    seeded.t.create_index([("w", "text")])
+    seeded.t.create_index([("loc", "2dsphere")])
+    seeded.command(view("v", *stages))
+    for command in (
+        {"find": "v", "filter": {"n": 1}},
+        {"count": "v"},
+        {"distinct": "v", "key": "n"},
+        {"aggregate": "v", "pipeline": [{"$match": {"n": 1}}], "cursor": {}},
+    ):
+        told = seeded.command({"explain": command, "verbosity": verbosity})
+        assert not [word for word in physical_words(proxy, seeded.name) if word in str(told)]
+        assert told["command"] == {**command, "$db": seeded.name}
+
+
+def test_errors_show_no_physical_name(seeded: Sandbox, proxy: Proxy) -> None:
+    seeded.command(view("v", {"$set": {"x": {"$divide": [1, "$n"]}}}))
+    commands = [find("v"), *OTHERS]
+    told = [reply(seeded, command) for command in commands]
+    assert sum(1 for found in told if not found["ok"]) > len(told) / 3
+    assert not [word for word in physical_words(proxy, seeded.name) if word in str(told)]
+
+
+def test_the_cluster_holds_the_guarded_form(seeded: Sandbox, proxy: Proxy) -> None:
+    seeded.command(view("v", {"$project": {"n": 1}}))
+    physical = f"shop_@{seeded.name}.v"
+    (stored,) = proxy.behind.list_collections(filter={"name": physical})
+    assert stored["options"]["viewOn"] == f"shop_@{seeded.name}.t"
+    assert stored["options"]["pipeline"] == [
+        {"$match": {"app_id": "shop"}},
+        {"$project": {"n": 1}},
+        {"$set": {"app_id": {"$literal": "shop"}}},
+    ]
+    (kept,) = proxy.behind["_mdb_engine_views"].find({"collection": physical})
+    assert kept["_id"] == f"{physical} {kept['of']}"
+    seeded.drop_collection("v")
+    assert not list(proxy.behind["_mdb_engine_views"].find({"collection": physical}))
+
+
+def test_a_definition_is_shown_byte_for_byte(seeded: Sandbox) -> None:
+    odd = [Int64(5), 5, 5.0, Decimal128("5.00"), Binary(b"x", 128), Regex("^a", "i"), MinKey(),
+           Timestamp(1, 2), DBRef("t", 1), {"a": {"$$x": 1}}, None, -0.0]  # fmt: skip
+    given = [
+        RawBSONDocument(encode({"$match": {"a": {"$in": odd}}})),
+        # A name that stands twice, in a value that is only compared.
+        RawBSONDocument(encode({"$match": {"a": {"x": 1, "y": 2}}}).replace(b"y", b"x")),
+        RawBSONDocument(encode({"$set": {"a": {"$literal": {"$x": {"b.c": odd}}}}})),
+    ]
+    seeded.command(view("v", *given))
+    listing = {"listCollections": 1, "filter": {"name": "v"}}
+    found = seeded.command(listing, codec_options=CodecOptions(RawBSONDocument))
+    options = found["cursor"]["firstBatch"][0]["options"]
+    assert [shown.raw for shown in options["pipeline"]] == [stage.raw for stage in given]
+
+
+def test_another_definition_is_shown(seeded: Sandbox, proxy: Proxy) -> None:
+    def shown() -> Any:
+        return next(seeded.list_collections(filter={"name": "v"}))["options"]
+
+    seeded.command(view("v", {"$project": {"n": 1}}))
+    seeded.command({"collMod": "v", "viewOn": "u", "pipeline": [{"$match": {"n": 2}}]})
+    assert shown() == {"viewOn": "u", "pipeline": [{"$match": {"n": 2}}]}
+    assert [d["_id"] for d in seeded.v.find()] == [1]
+    # Somebody changes it behind our back: what is told is what is there.
+    physical = f"shop_@{seeded.name}"
+    stages = [{"$match": {"app_id": "shop"}}, {"$unionWith": f"{physical}.t"}, {"$limit": 3}]
+    proxy.behind.command(
+        {"collMod": f"{physical}.v", "viewOn": f"{physical}.u", "pipeline": stages}
+    )
+    assert shown() == {"viewOn": "u", "pipeline": [{"$unionWith": "t"}, {"$limit": 3}]}
+    hidden = [{"$unionWith": "crm_tasks"}]
+    proxy.behind.command({"collMod": f"{physical}.v", "viewOn": "crm_x", "pipeline": hidden})
+    assert shown() == {}
+
+
+def test_a_view_made_by_hand_is_read_as_far_as_it_is_tagged(seeded: Sandbox, proxy: Proxy) -> None:
+    physical = f"shop_@{seeded.name}"
+    proxy.behind.command(
+        {"create": f"{physical}.v", "viewOn": f"{physical}.t", "pipeline": [{"$project": {"n": 1}}]}
+    )
+    proxy.behind.command(
+        {"create": f"{physical}.w", "viewOn": f"{physical}.t", "pipeline": [{"$limit": 3}]}
+    )
+    assert list(seeded.v.find()) == []
+    assert [d["_id"] for d in seeded.w.find()] == [0, 1, 2]
+
+
+def test_refused_sources(seeded: Sandbox) -> None:
+    home = seeded.client.shop
+    for command, code in (
+        (view("v", on="_mdb_engine_credentials"), 73),
+        (view("v", on="system.views"), 73),
+    ):
+        assert reply(home, command)["code"] == code
+
+
+def test_a_name_like_another_apps_is_an_own_one(seeded: Sandbox, proxy: Proxy) -> None:
+    proxy.behind["crm_tasks"].insert_one({"app_id": "shop", "n": 1})
+    seeded.client.shop.command(view("v", on="crm_tasks"))
+    assert list(seeded.client.shop.v.find()) == []
+    seeded.client.shop.drop_collection("v")
+    proxy.behind.drop_collection("crm_tasks")
+
+
+def test_views_and_read_scopes(mongo_uri: str, tmp_path: Path) -> None:
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    for slug, more in (("shop", {}), ("crm", {"data_access": {"read_scopes": ["shop"]}})):
+        text = json.dumps({"schema_version": "2.0", "slug": slug, "name": slug, **more})
+        (folder / f"{slug}.json").write_text(text)
+    with (
+        serving(mongo_uri, folder, tmp_path / "log") as proxy,
+        proxy.client("shop") as shop,
+        proxy.client("crm") as crm,
+    ):
+        shop.shop.t.insert_many([{"_id": 1, "n": 1}, {"_id": 2, "n": 2}])
+        shop.shop.command(view("v", {"$project": {"n": 1}}))
+        assert [d["n"] for d in crm.crm.shop_v.find()] == [1, 2]
+        assert crm.crm.list_collection_names() == []
+        for command in (
+            view("w", on="shop_t"),
+            view("w", {"$unionWith": "shop_t"}, on="own"),
+            view("w", {"$lookup": {"from": "shop_v", "pipeline": [], "as": "j"}}, on="own"),
+            {"collMod": "shop_v", "viewOn": "x", "pipeline": []},
+            {"drop": "shop_v"},
+        ):
+            assert reply(crm.crm, command)["code"] == 13
+        # What is stored outlives a grant: another app's documents are in no view.
+        crm.crm.own.insert_one({"_id": 1})
+        proxy.behind["crm_own"].insert_one({"_id": 2, "app_id": "shop"})
+        crm.crm.command(view("w", {"$unionWith": "own"}, on="own"))
+        assert len(list(crm.crm.own.find())) == 2
+        assert list(crm.crm.w.find()) == [{"_id": 1}, {"_id": 1}]
+
+
+def test_a_view_on_what_a_later_slug_owns_is_not_read(mongo_uri: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with serving(mongo_uri, ROOT / "manifests", log) as proxy, proxy.client("shop") as client:
+        home = client.shop
+        home.late_x.insert_one({"_id": 1})
+        home.command(view("v", on="late_x"))
+        home.command(view("w", on="v"))
+        assert len(list(home.w.find())) == 1
+        entry = {"_id": "shop_late", "state": "live", "first_seen": datetime.now(UTC),
+                 "since": None, "fold": "shoplate", "home": ["shop_late"]}  # fmt: skip
+        proxy.behind["_mdb_engine_slugs"].insert_one(entry)
+        joined = aggregate("t", {"$lookup": {"from": "v", "pipeline": [], "as": "j"}})
+        commands = (find("v"), find("w"), {"count": "v"}, joined, view("x", on="late_x"))
+        until = time.monotonic() + 20
+        while [reply(home, command).get("code") for command in commands] != [73] * 5:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        assert reply(home, {"drop": "w"})["ok"] == 1.0
+
+
+def test_views_that_double_are_refused_in_time(seeded: Sandbox) -> None:
+    """The server would write them all out before it looks at the time."""
+    below, made = "t", 0
+    for level in range(20):
+        twice = view(f"d{level}", {"$unionWith": below}, {"$unionWith": below}, on="u")
+        found = reply(seeded, twice)
+        if not found["ok"]:
+            assert (found["code"], "250" in found["errmsg"]) == (2, True)
+            break
+        below, made = f"d{level}", level + 1
+    assert 3 < made < 10
+    assert seeded[below].find_one() is not None
+
+
+def test_a_view_in_a_transaction(seeded: Sandbox) -> None:
+    with seeded.client.start_session() as session, session.start_transaction():
+        seeded.command({"create": "plain"}, session=session)
+        session.commit_transaction()
+    assert "plain" in seeded.list_collection_names()
+    with seeded.client.start_session() as session:
+        session.start_transaction()
+        with pytest.raises(OperationFailure) as refused:
+            seeded.command(view("v"), session=session)
+        assert refused.value.code == 263
+
+
+def test_dropping_a_database_forgets_its_views(shop: Client, proxy: Proxy, name: str) -> None:
+    database = shop[name]
+    database.command(view("v"))
+    database.command({"create": "c", "validator": {"a": 1}})
+    pattern = {"collection": {"$regex": name}}
+    assert proxy.behind["_mdb_engine_views"].count_documents(pattern) == 2
+    shop.drop_database(name)
+    assert proxy.behind["_mdb_engine_views"].count_documents(pattern) == 0
+    assert not list(proxy.behind.list_collections(filter={"name": {"$regex": name}}))
+
+
+def test_the_store_is_nobodys(seeded: Sandbox) -> None:
+    for command in (find("_mdb_engine_views"), {"drop": "_mdb_engine_views"}):
+        assert reply(seeded.client.shop, command)["code"] == 73
