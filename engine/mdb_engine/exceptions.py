@@ -177,6 +177,12 @@ class OperationFailedError(RefusedError):
     code, code_name = 96, "OperationFailed"
 
 
+class ViewStageError(RefusedError):
+    """A stage that may not stand in the pipeline of a view."""
+
+    code, code_name = 167, "OptionNotSupportedOnView"
+
+
 class NotSupportedInTransactionError(RefusedError):
     """The command cannot run inside a transaction."""
 

@@ -20,6 +20,7 @@ from mdb_engine.registry import credentials, ledger, secrets
 from mdb_engine.registry.stores import SLUGS
 from mdb_engine.scope.model import Features, Role
 from mdb_engine.scope.names import owner
+from mdb_engine.scope.views import sources
 from mdb_proxy.directory import Directory
 from mdb_proxy.holdings import Holdings
 
@@ -57,6 +58,7 @@ class Household:
 
     Attributes:
         stale: the last attempt to build it anew failed; the one before it serves.
+        views: physical view -> what it reads.
     """
 
     database: Database
@@ -67,6 +69,7 @@ class Household:
     current: Directory = field(default_factory=lambda: Directory({}, {}, b""))
     stale: bool = False
     holdings: Holdings = field(default_factory=Holdings)
+    views: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def has_primary(self) -> bool:
@@ -103,6 +106,7 @@ class Household:
                 features=self.cluster.features,
                 aliases=entries[slug].home if slug in entries else (),
                 since={known: entry.since for known, entry in entries.items()},
+                views=self.views,
             )
             for slug, manifest in self.manifests.items()
             if manifest.active
@@ -126,6 +130,8 @@ class Household:
             slug = owner(name, entries)
             if slug is not None:
                 owned.setdefault(slug, set()).add(name)
+        stored = await self.database.list_collections(filter={"type": "view"})
+        self.views = {info["name"]: sources(info["options"]) async for info in stored}
         full = [
             slug
             for slug, manifest in self.manifests.items()

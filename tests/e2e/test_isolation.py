@@ -33,6 +33,10 @@ EXOTIC = uuid4()
 TAKES_EFFECT_SECONDS = 2.0
 
 
+DEFINITIONS = ("_mdb_engine_views", "system.views")
+"""Collections that hold what every app has defined, under its physical name."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     proxy: Proxy
@@ -49,7 +53,11 @@ class World:
                 name, codec_options=bson.CodecOptions(document_class=RawBSONDocument)
             )
             condition: dict[str, Any] = {"app_id": {"$ne": caller}} if own else {}
+            if name in DEFINITIONS:
+                condition = {"_id": {"$not": {"$regex": rf"^(?:\w+\.)?{caller}_(?!eu_)"}}}
             documents = [document.raw for document in raw.find(condition, sort=[("_id", 1)])]
+            if name in DEFINITIONS and not documents:
+                continue
             if documents or not own:
                 found[name] = documents
             if not own:
@@ -221,11 +229,25 @@ ROWS: list[tuple[dict[str, Any], int]] = [
     ({"drop": "crm_merged"}, 0),
     ({"drop": "eu_tasks"}, 73),
     ({"create": "eu_new"}, 73),
-    ({"create": "v", "viewOn": "tasks", "pipeline": []}, 72),
+    ({"create": "v", "viewOn": "eu_tasks", "pipeline": []}, 73),
+    ({"create": "v", "viewOn": "shared_tasks", "pipeline": []}, 13),
+    ({"create": "v", "viewOn": "tasks", "pipeline": [{"$unionWith": "shared_tasks"}]}, 13),
+    ({"create": "v", "viewOn": "tasks", "pipeline": [{"$unionWith": "eu_tasks"}]}, 73),
+    ({"create": "v", "viewOn": "tasks", "pipeline": [{"$out": "x"}]}, 167),
+    ({"create": "v", "viewOn": "crm_tasks", "pipeline": [{"$unionWith": "tasks"}]}, 0),
+    (find("v"), 0),
+    ({"collMod": "v", "viewOn": "eu_tasks", "pipeline": []}, 73),
+    ({"collMod": "v", "viewOn": "tasks", "pipeline": [{"$group": {"_id": "$app_id"}}]}, 0),
+    ({"listCollections": 1, "filter": {"name": "v"}}, 0),
+    (find("v"), 0),
+    ({"explain": find("v")}, 0),
+    ({"drop": "v"}, 0),
     ({"createIndexes": "eu_tasks", "indexes": [{"key": {"n": 1}, "name": "n"}]}, 73),
     ({"dropIndexes": "eu_tasks", "index": "*"}, 73),
     ({"renameCollection": "shop.tasks", "to": "shop.eu_x"}, 13),
-    ({"cloneCollectionAsCapped": "crm_tasks", "toCollection": "x", "size": 1}, 13),
+    ({"cloneCollectionAsCapped": "shared_tasks", "toCollection": "x", "size": 1}, 13),
+    ({"cloneCollectionAsCapped": "eu_tasks", "toCollection": "x", "size": 1}, 73),
+    ({"cloneCollectionAsCapped": "tasks", "toCollection": "eu_x", "size": 1}, 73),
     *(({name: 1}, 13) for name in (
         "profile", "top", "dbHash", "applyOps", "createUser", "shutdown", "setParameter", "fsync",
         "replSetGetStatus", "_configsvrAddShard", "_shardsvrMoveRange", "killAllSessions",

@@ -20,7 +20,7 @@ from mdb_engine.rawbson import Document, render
 from mdb_engine.scope import fields as f
 from mdb_engine.scope.bulk import BULK_WRITE
 from mdb_engine.scope.caps import Time, max_time, parse_time
-from mdb_engine.scope.definitions import COLL_MOD, CREATE, CREATE_INDEXES, VALIDATE
+from mdb_engine.scope.definitions import CLONE, COLL_MOD, CREATE, CREATE_INDEXES, VALIDATE
 from mdb_engine.scope.denied import is_denied
 from mdb_engine.scope.fields import DROP, GENERIC, may_write
 from mdb_engine.scope.model import Notes, Physical, Rule, Scope, Where
@@ -109,6 +109,13 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         cursor=True,
         since=(8, 0),
     ),
+    "cloneCollectionAsCapped": _row(
+        CLONE,
+        writes=True,
+        time=Time.DEFINITION,
+        always=("toCollection",),
+        plan="cloneCollectionAsCapped",
+    ),
     "collMod": _row(COLL_MOD, writes=True, time=Time.DEFINITION),
     "collStats": _row({"collStats": f.TARGET, "scale": f.PASS}, writes=False),
     "commitTransaction": _row(
@@ -130,7 +137,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         writes=False,
         always=("query",),
     ),
-    "create": _row(CREATE, writes=True, time=Time.DEFINITION),
+    "create": _row(CREATE, writes=True, time=Time.DEFINITION, always=("pipeline",)),
     "createIndexes": _row(CREATE_INDEXES, writes=True, time=Time.DEFINITION, required=("indexes",)),
     "createSearchIndexes": _row(
         CREATE_SEARCH_INDEXES, writes=True, time=Time.DEFINITION, required=("indexes",)
@@ -172,6 +179,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         {"drop": f.WRITE_TARGET, "encryptedFields": f.UNSUPPORTED},
         writes=True,
         time=Time.DEFINITION,
+        plan="drop",
     ),
     "dropDatabase": _row(
         {"dropDatabase": f.PASS}, writes=True, time=Time.IGNORED, plan="dropDatabase"
@@ -281,6 +289,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         time=Time.DEFINITION,
         admin=True,
         required=("to",),
+        plan="renameCollection",
     ),
     "update": _row(
         {**_WRITE, "let": f.EXPRESSION, "update": f.WRITE_TARGET, "updates": UPDATES},

@@ -8,10 +8,11 @@ from typing import Any, Final
 from mdb_engine.exceptions import (
     CannotCreateIndexError,
     InvalidOptionsError,
+    TypeMismatchError,
     UnauthorizedError,
 )
 from mdb_engine.rawbson import Array, Document
-from mdb_engine.scope.clauses import schemas_spared
+from mdb_engine.scope.clauses import schemas_spared, validator
 from mdb_engine.scope.fields import (
     DROP,
     DROPPED,
@@ -23,6 +24,7 @@ from mdb_engine.scope.fields import (
 )
 from mdb_engine.scope.model import TAG_FIELD, Rule, Scope, Where
 from mdb_engine.scope.names import not_authorized
+from mdb_engine.scope.views import VIEW_ON, VIEW_PIPELINE
 from mdb_engine.scope.walk import check_filter
 
 
@@ -52,6 +54,18 @@ def _id_index(value: Any, _scope: Scope, _where: Where) -> Any:
     return {name: item for name, item in value.items() if name != "ns"}
 
 
+def _validator(value: Any, scope: Scope, where: Where) -> Any:
+    if value is None:
+        return value
+    if not isinstance(value, Document):
+        raise wrong_type(value, where, "object")
+    check_filter(value, scope, where)
+    if value:
+        # An empty one is stored as none.
+        where.notes.plan = where.command
+    return validator(value, scope, where)
+
+
 CREATE: Final[Mapping[str, Rule]] = {
     "autoIndexId": DROPPED,
     "capped": PASS,
@@ -65,7 +79,7 @@ CREATE: Final[Mapping[str, Rule]] = {
     "idIndex": Rule(_id_index),
     "indexOptionDefaults": UNSUPPORTED,
     "max": PASS,
-    "pipeline": UNSUPPORTED,
+    "pipeline": VIEW_PIPELINE,
     "recordIdsReplicated": UNSUPPORTED,
     "size": PASS,
     "storageEngine": UNSUPPORTED,
@@ -73,8 +87,22 @@ CREATE: Final[Mapping[str, Rule]] = {
     "timeseries": Rule(_time_series),
     "validationAction": PASS,
     "validationLevel": PASS,
-    "validator": UNSUPPORTED,
-    "viewOn": UNSUPPORTED,
+    "validator": Rule(_validator),
+    "viewOn": VIEW_ON,
+}
+
+
+def _copy_target(value: Any, scope: Scope, where: Where) -> Any:
+    if not isinstance(value, str):
+        msg = "'toCollection' must be of type String"
+        raise TypeMismatchError(msg, str(where))
+    return WRITE_TARGET.decoded(value, scope, where)
+
+
+CLONE: Final[Mapping[str, Rule]] = {
+    "cloneCollectionAsCapped": WRITE_TARGET,
+    "size": PASS,
+    "toCollection": Rule(_copy_target),
 }
 
 
@@ -99,14 +127,14 @@ COLL_MOD: Final[Mapping[str, Rule]] = {
     "expireAfterSeconds": PASS,
     "index": Rule(_changed_index),
     "noPadding": UNSUPPORTED,
-    "pipeline": UNSUPPORTED,
+    "pipeline": VIEW_PIPELINE,
     "recordPreImages": UNSUPPORTED,
     "timeseries": PASS,
     "usePowerOf2Sizes": UNSUPPORTED,
     "validationAction": PASS,
     "validationLevel": PASS,
-    "validator": UNSUPPORTED,
-    "viewOn": UNSUPPORTED,
+    "validator": Rule(_validator),
+    "viewOn": VIEW_ON,
 }
 
 

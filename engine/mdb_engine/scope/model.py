@@ -129,6 +129,8 @@ class Scope:
         expose_app_id: the tag is shown to the app (the wire hides it, the SDK shows it).
         address: `host:port` that replies name instead of a member of the cluster.
         vectors: (physical collection, name) -> index, where the cluster has no search process.
+        views: physical view -> what it reads, each as often as it names it; some seconds old.
+        storing: what is rewritten will be stored, and outlives grants: own names and documents.
     """
 
     slug: str
@@ -144,6 +146,13 @@ class Scope:
     address: str = "localhost:27018"
     limits: Limits = field(default_factory=Limits)
     vectors: Mapping[tuple[str, str], VectorIndex] = field(default_factory=dict, hash=False)
+    views: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False, repr=False)
+    storing: bool = False
+
+    @property
+    def granted(self) -> tuple[str, ...]:
+        """The read scopes whose documents count in what is rewritten now."""
+        return () if self.storing else self.readable
 
     @property
     def slugs(self) -> tuple[str, ...]:
@@ -174,6 +183,7 @@ class Notes:
         caps: limits that were applied. refused, kept: see `Physical`.
         stages: pipeline stages seen, nested ones included. plan, allowance, stream, searches: see
             `Physical`.
+        reads: collections that are read, those that views stand for included.
     """
 
     names: dict[str, str] = field(default_factory=dict)
@@ -185,6 +195,7 @@ class Notes:
     allowance: int | None = None
     stream: bool = False
     searches: list[Search] = field(default_factory=list)
+    reads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from mdb_engine.rawbson import (
     walk,
     without,
 )
+from mdb_engine.scope import failures
 from mdb_engine.scope.commands import command_name
 from mdb_engine.scope.model import TAG_FIELD, Physical, Scope, StatementError
 from mdb_engine.scope.texts import Words
@@ -74,8 +75,17 @@ def answer(reply: bytes, asked: Asked) -> bytes:
 def _errors(reply: bytes, asked: Asked) -> bytes:
     words = asked.words
     for name in ERROR_FIELDS:
-        reply = replace(reply, name.decode(), words.texts(find(reply, name.decode())))
+        found = find(reply, name.decode())
+        if name in _FAILURES:
+            found = _FAILURES[name](found)
+        reply = replace(reply, name.decode(), words.texts(found))
     return reply
+
+
+_FAILURES: Final[Mapping[bytes, Callable[[Any], Any]]] = {
+    b"errInfo": failures.error_info,
+    b"writeErrors": failures.write_errors,
+}
 
 
 def _cursor(reply: bytes, asked: Asked) -> bytes:

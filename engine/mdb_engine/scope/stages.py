@@ -22,13 +22,14 @@ from mdb_engine.exceptions import (
     UnauthorizedError,
     UnionStageError,
     UnknownStageError,
+    ViewStageError,
 )
 from mdb_engine.rawbson import Array, Document
 from mdb_engine.scope import joins, search_stages, streams, writers
 from mdb_engine.scope.caps import read_limit
 from mdb_engine.scope.clauses import blind, guarded, read_filter
 from mdb_engine.scope.iterations import MAX_COPIES, growth
-from mdb_engine.scope.joins import EMPTY_DOCUMENT, Place, Stages, members
+from mdb_engine.scope.joins import EMPTY_DOCUMENT, VIEW, Place, Stages, members
 from mdb_engine.scope.model import Scope, Where
 from mdb_engine.scope.names import not_authorized
 from mdb_engine.scope.scores import carried
@@ -61,7 +62,7 @@ class StageRule:
     head: StageFunction | None = None
     first: type[RefusedError] | None = None
     writes: bool = False
-    inside: frozenset[str] = frozenset({"", "$facet", "$lookup", "$unionWith"})
+    inside: frozenset[str] = frozenset({"", VIEW, "$facet", "$lookup", "$unionWith"})
     grows: bool = False
     followers: frozenset[str] | None = None
     searches: bool = False
@@ -133,6 +134,9 @@ def _index_stats(value: Any, scope: Scope, where: Where, place: Place) -> Stages
 
 
 def _documents(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
+    if place.inside == VIEW:
+        msg = "'$documents' cannot be used in a view definition"
+        raise InvalidNamespaceError(msg, str(where))
     if place.guarded:
         msg = "$documents can only be run with {aggregate: 1}"
         raise InvalidNamespaceError(msg, str(where))
@@ -144,10 +148,12 @@ _GROWING: Final = StageRule(_plain, grows=True)
 _REPLACING: Final = StageRule(_plain, Sight.DROPS, grows=True)
 _DROPPING: Final = StageRule(_plain, Sight.DROPS)
 _TOP: Final = frozenset({""})
-_JOINED: Final = frozenset({"", "$lookup", "$unionWith"})
+_STATISTICS_PLACES: Final = frozenset({"", VIEW})
+_READ: Final = frozenset({"", "$lookup", "$unionWith"})
+_JOINED: Final = _READ | {VIEW}
 _FUSIONS: Final = frozenset({"$rankFusion", "$scoreFusion"})
-_RANKED: Final = frozenset({"", "$facet", *_JOINED, *_FUSIONS})
-_SEARCHED: Final = _JOINED | _FUSIONS
+_RANKED: Final = frozenset({"$facet", *_JOINED, *_FUSIONS})
+_SEARCHED: Final = _READ | _FUSIONS
 
 
 def _searching(
@@ -171,7 +177,11 @@ STAGES: Final[Mapping[str, StageRule]] = {
     ),
     "$changeStreamSplitLargeEvent": StageRule(streams.split_large_event, inside=_TOP),
     "$collStats": StageRule(
-        _coll_stats, Sight.DROPS, head=_coll_stats, first=FirstStageError, inside=_TOP
+        _coll_stats,
+        Sight.DROPS,
+        head=_coll_stats,
+        first=FirstStageError,
+        inside=_STATISTICS_PLACES,
     ),
     "$count": _DROPPING,
     "$densify": _PASSING,
@@ -180,11 +190,17 @@ STAGES: Final[Mapping[str, StageRule]] = {
     ),
     "$facet": StageRule(joins.facet, Sight.SEES, inside=_JOINED),
     "$fill": _PASSING,
-    "$geoNear": StageRule(_geo_near, head=_geo_near, first=GeoNearPositionError, inside=_SEARCHED),
+    "$geoNear": StageRule(
+        _geo_near, head=_geo_near, first=GeoNearPositionError, inside=_SEARCHED | {VIEW}
+    ),
     "$graphLookup": StageRule(joins.graph_lookup),
     "$group": _DROPPING,
     "$indexStats": StageRule(
-        _index_stats, Sight.DROPS, head=_index_stats, first=FirstStageError, inside=_TOP
+        _index_stats,
+        Sight.DROPS,
+        head=_index_stats,
+        first=FirstStageError,
+        inside=_STATISTICS_PLACES,
     ),
     "$limit": StageRule(_plain, inside=_RANKED),
     "$listSearchIndexes": StageRule(
@@ -240,6 +256,7 @@ _NESTED_ERRORS: Final[Mapping[str, type[RefusedError]]] = {
     "$rankFusion": QueryValidationError,
     "$scoreFusion": QueryValidationError,
     "$unionWith": UnionStageError,
+    VIEW: ViewStageError,
 }
 BOUNDED: Final = {"$match": {"$expr": {"$gte": [{"$bsonSize": "$$ROOT"}, 0]}}}
 """Always true; an error above 16 MB. Without it 40 stages that double a field end the server.
@@ -289,8 +306,10 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
         if factor > MAX_COPIES:
             physical.append(BOUNDED)
             factor = 1
-    if not place.inside and not (stages and _endless(stages)):
-        physical.append({"$limit": read_limit(scope, where)})
+    if place.inside == VIEW:
+        # Readers of a view find the tag, and documents that are no larger than stored ones.
+        return [*physical, BOUNDED] if factor > 1 else physical
+    physical += _ending(stages, scope, where, place)
     if seeing:
         physical.append(UNSET)
     return physical if scored < 0 else carried(physical, scored, where)
@@ -301,9 +320,12 @@ def _head(name: str) -> StageFunction | None:
     return None if rule is None else rule.head
 
 
-def _endless(stages: list[tuple[str, Document]]) -> bool:
-    """Whether a limit behind the last stage would be wrong: it writes, or waits for events."""
-    return STAGES[stages[-1][0]].writes or STAGES[stages[0][0]].followers is not None
+def _ending(stages: list[tuple[str, Document]], scope: Scope, where: Where, place: Place) -> Stages:
+    """The limit on top of everything; where the last stage writes, or waits for events, none."""
+    endless = stages and (
+        STAGES[stages[-1][0]].writes or STAGES[stages[0][0]].followers is not None
+    )
+    return [] if place.inside or endless else [{"$limit": read_limit(scope, where)}]
 
 
 def _between(place: Place, stages: list[tuple[str, Document]], index: int) -> Place:
@@ -374,6 +396,8 @@ def _check_position(name: str, rule: StageRule, where: Where, place: Place, *, l
         if name in _STATISTICS and place.inside != "$facet":
             raise UnauthorizedError(not_authorized(where.db, f"aggregate: {name}"), str(where))
         msg = f"{name} is not allowed to be used within a {place.inside} stage"
+        if place.inside == VIEW:
+            msg = f"{name} cannot be used in a view definition"
         raise _NESTED_ERRORS[place.inside](msg, str(where))
     if rule.first is not None and where.path[-2] != "0":
         msg = f"{name} is only valid as the first stage in a pipeline"

@@ -40,6 +40,16 @@ class Stores:
         """Give what the apps own, and what nobody does."""
         return ["shop_a", "shop_eu_b", "shop_@x.c", "_mdb_engine_slugs", "stranger"]
 
+    async def list_collections(self, **options: Any) -> AsyncIterator[dict[str, Any]]:
+        """Give the views only."""
+        assert options == {"filter": {"type": "view"}}
+
+        async def found() -> AsyncIterator[dict[str, Any]]:
+            union = {"$unionWith": {"coll": "shop_eu_b", "pipeline": []}}
+            yield {"name": "shop_v", "options": {"viewOn": "shop_a", "pipeline": [union]}}
+
+        return found()
+
     def __getitem__(self, name: str) -> "Stores._Store":
         return self._Store(self, name)
 
@@ -128,6 +138,17 @@ def test_what_is_stored_is_counted(most: int | None, full_ones: set[str]) -> Non
         "shop_eu": {"shop_eu_b"},
     }
     assert holdings.full == full_ones
+
+
+def test_scopes_know_what_views_read() -> None:
+    found = household(full())
+    asyncio.run(found.survey())
+    asyncio.run(found.refresh())
+    read = {"shop_v": ("shop_a", "shop_eu_b")}
+    assert {slug: scope.views for slug, scope in found.current.scopes.items()} == {
+        "shop": read,
+        "crm": read,
+    }
 
 
 def test_the_listeners_address_is_known_last() -> None:

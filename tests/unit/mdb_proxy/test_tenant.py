@@ -378,8 +378,8 @@ def test_a_plan_is_one_members_work() -> None:
     decision = shop().decide({"dropDatabase": 1, "lsid": client_session(), "$db": "shop"})
     names = [{"name": "shop_tasks", "type": "collection"}]
     listed = {"cursor": {"id": Int64(0), "ns": "x", "firstBatch": names}, "ok": 1.0}
-    steps = steps_of(decision, listed, OK)
-    assert [next(iter(step)) for step in steps] == ["listCollections", "drop"]
+    steps = steps_of(decision, listed, OK, OK)
+    assert [next(iter(step)) for step in steps] == ["listCollections", "drop", "delete"]
     assert not any("lsid" in step for step in steps)
 
 

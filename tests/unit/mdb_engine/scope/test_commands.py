@@ -88,8 +88,8 @@ def test_a_command_is_called_by_its_first_field(fields: Mapping[str, Any], name:
     [
         ("shutdown", "app", 1, UnauthorizedError,
          'not authorized on app to execute command { shutdown: 1, $db: "app" }'),
-        ("cloneCollectionAsCapped", "app", "tasks", UnauthorizedError,
-         'not authorized on app to execute command { cloneCollectionAsCapped: tasks, $db: "app" }'),
+        ("compact", "app", "tasks", UnauthorizedError,
+         'not authorized on app to execute command { compact: tasks, $db: "app" }'),
         ("FIND", "app", "tasks", CommandNotFoundError, "no such command: 'FIND'"),
         ("listDatabases", "app", 1, UnauthorizedError,
          "listDatabases may only be run against the admin database."),
