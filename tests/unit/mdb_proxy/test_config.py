@@ -80,8 +80,8 @@ def test_order(
     [
         ({}, {}, "no cluster is named"),
         ({"mongo_uri": "http://me:s3cret@h"}, {}, "mongo_uri: a URI begins with mongodb://"),
-        ({"workers": 2}, ENVIRONMENT, "workers: more than one worker is not available yet"),
-        ({"workers": 0}, ENVIRONMENT, "workers: "),
+        ({"workers": "many"}, ENVIRONMENT, "workers: "),
+        ({"workers": -1}, ENVIRONMENT, "workers: "),
         ({"listen": "x"}, ENVIRONMENT, "listen: 'x' is not an address"),
         ({"admin": "x:y"}, ENVIRONMENT, "admin: 'x:y' is not an address"),
         ({"log_level": "loud"}, ENVIRONMENT, "log_level: "),

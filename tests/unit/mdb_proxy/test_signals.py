@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from mdb_proxy.supervisor import SIGNALS, run
+from mdb_proxy.signals import SIGNALS, run
 
 
 @pytest.mark.parametrize("number", SIGNALS)
