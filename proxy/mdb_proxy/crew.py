@@ -83,7 +83,7 @@ class Crew:
     """All workers.
 
     Attributes:
-        manifests: what they serve. restarts: how many had to be replaced.
+        manifests: what they serve. restarting: is called when one is replaced.
     """
 
     def __init__(
@@ -92,7 +92,8 @@ class Crew:
         manifests: Mapping[str, Manifest],
         ended: Callable[[int], None] = lambda _pid: None,
     ) -> None:
-        self.manifests, self.restarts = manifests, 0
+        self.manifests = manifests
+        self.restarting: Callable[[], None] = _unheard
         self._order, self._ended = order, ended
         self._generation = 0
         self._workers = [Worker(number) for number in range(1, order.workers + 1)]
@@ -181,7 +182,7 @@ class Crew:
             if worker.failures >= MAX_FAILURES and not any(w.ready for w in self._workers):
                 raise _error(worker)
             wait = FIRST_WAIT if began_ready else min(2 * wait, LONGEST_WAIT)
-            self.restarts += 1
+            self.restarting()
             log.warning(
                 "worker.restarting", worker=worker.number, seconds=wait, reason=worker.last.sentence
             )
@@ -246,6 +247,10 @@ class Crew:
         log.info("worker.ready", worker=worker.number)
         if all(each.ready for each in self._workers):
             self._all_ready.set()
+
+
+def _unheard() -> None:
+    """Nobody counts."""
 
 
 def _how(number: int, code: int) -> str:

@@ -32,11 +32,12 @@ FAILED: Final = "failed"
 class Reloads:
     """How often the manifests were read again, and when it worked last."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, now: float) -> None:
         name = "mdb_proxy_manifest_reloads"
         self._count = Counter(name, "Manifest reloads.", ("outcome",), registry=registry)
         name = "mdb_proxy_manifest_last_reload_timestamp_seconds"
         self._last = Gauge(name, "When the manifests were read.", registry=registry)
+        self._last.set(now)
 
     def note(self, outcome: str, now: float) -> None:
         """One more; `now` in seconds since 1970."""

@@ -203,7 +203,7 @@ async def listen(house: House, ready: Callable[[Ready], None], wishes: Wishes) -
     household = house.household
     async with tasks() as group:
         listener = new_listener(household, house.upstream, group)
-        reloads = Reloads(listener.metrics.registry)
+        reloads = Reloads(listener.metrics.registry, time.time())
         with admin_port(house.ports.admin, _watch(household, listener)):
             async with open_port(listener, household, house.ports.wire) as now:
                 work = group.create_task(

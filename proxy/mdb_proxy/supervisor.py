@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from mdb_engine.manifest import load_folder
@@ -98,10 +99,11 @@ class _Office:
         self._household, self._source, self._crew = household, source, crew
         self._folder = folder
         self._registry = CollectorRegistry()
-        self._reloads = Reloads(self._registry)
-        name = "mdb_proxy_workers_restarted"
-        restarted = Gauge(name, "Workers that were replaced.", registry=self._registry)
-        restarted.set_function(lambda: crew.restarts)
+        self._reloads = Reloads(self._registry, time.time())
+        self._restarts = Counter(
+            "mdb_proxy_workers_restarted", "Workers that were replaced.", registry=self._registry
+        )
+        crew.restarting = self._restarts.inc
         MultiProcessCollector(self._registry, path=str(folder))  # type: ignore[no-untyped-call]
 
     async def run(self, ready: Callable[[], None], wishes: Wishes) -> None:
