@@ -215,8 +215,8 @@ def test_pages_of_all_workers(both: Proxy, admin: str, pair: tuple[Visitor, Visi
 class Load:
     """Clients of both workers that never rest; what fails is kept."""
 
-    def __init__(self, proxy: Proxy, name: str, threads: int = 8) -> None:
-        self.proxy, self.name, self.threads = proxy, name, threads
+    def __init__(self, proxy: Proxy, name: str, **options: Any) -> None:
+        self.proxy, self.name, self.threads, self.options = proxy, name, 8, options
         self.acknowledged: list[int] = []
         self.errors: list[BaseException] = []
         self.lost = 0
@@ -224,7 +224,7 @@ class Load:
         self._started = threading.Semaphore(0)
 
     def __enter__(self) -> "Load":
-        self._client = self.proxy.client("shop", maxPoolSize=20, w="majority")
+        self._client = self.proxy.client("shop", maxPoolSize=20, w="majority", **self.options)
         self._client.shop[self.name].insert_many([{"_id": -n} for n in range(1, CURSOR_LENGTH + 1)])
         self._jobs = [threading.Thread(target=self._work, args=(n,)) for n in range(self.threads)]
         for job in self._jobs:
@@ -306,14 +306,6 @@ def test_a_port_that_is_taken(both: Proxy, mongo_uri: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_no_cluster(tmp_path: Path) -> None:
-    uri = f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=200"
-    command = ["serve", "--manifests", str(ROOT / "manifests"), "--listen", "127.0.0.1:0"]
-    done = run("mdb-proxy", *command, *WORKERS, MONGO_URI=uri)
-    assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr.startswith("mdb-proxy: no member of the cluster")
-
-
 def test_any_port(mongo_uri: str, tmp_path: Path) -> None:
     with serving(mongo_uri, ROOT / "manifests", tmp_path / "log", *WORKERS, port=0) as running:
         for visitor in one_at_each(running.uris["shop"]):
@@ -323,7 +315,7 @@ def test_any_port(mongo_uri: str, tmp_path: Path) -> None:
 
 def test_the_end_waits_for_answers(own: Proxy, name: str) -> None:
     workers = children(own)
-    with Load(own, name) as load:
+    with Load(own, name, serverSelectionTimeoutMS=500) as load:
         assert soon(load.goes_on(), PATIENCE_SECONDS)
         own.program.process.send_signal(signal.SIGTERM)
         assert own.program.process.wait(PATIENCE_SECONDS) == 0

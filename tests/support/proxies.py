@@ -39,7 +39,7 @@ class Proxy:
 
     def client(self, slug: str, **options: Any) -> Client:
         """Give an unchanged client of an app."""
-        return MongoClient(self.uris[slug], serverSelectionTimeoutMS=SELECTION_MS, **options)
+        return MongoClient(self.uris[slug], **{"serverSelectionTimeoutMS": SELECTION_MS, **options})
 
 
 @contextmanager

@@ -26,6 +26,13 @@ class Visitor:
     def __init__(self, uri: str) -> None:
         parsed = parse_uri(uri)
         self._socket = socket.create_connection(parsed["nodelist"][0], SECONDS)
+        try:
+            self._log_in(parsed)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _log_in(self, parsed: Mapping[str, Any]) -> None:
         self.number = self.ask({"hello": 1, "$db": "admin"})["connectionId"]
         scram = ScramClient([SCRAM_SHA_256], parsed["username"], parsed["password"])
         first = {"saslStart": 1, "mechanism": SCRAM_SHA_256, "$db": "admin"}
