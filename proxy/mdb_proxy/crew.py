@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +50,12 @@ ENDINGS: Final[Mapping[int, Callable[[str], Exception]]] = {
 log = structlog.get_logger("mdb_proxy.crew")
 
 
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass(slots=True)
 class Worker:
     """One place in the crew, and the process that fills it now.
@@ -65,7 +72,7 @@ class Worker:
     failures: int = 0
     generation: int = 0
     last: Report = field(default_factory=lambda: Report(""))
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    idle: asyncio.Event = field(default_factory=_set)
 
     def release(self) -> None:
         """Let it end: it is needed no more."""
@@ -76,7 +83,8 @@ class Worker:
         """Send it a signal, if it is there."""
         if self.process is not None and self.process.returncode is None:
             with suppress(ProcessLookupError):
-                self.process.send_signal(number)
+                # Popen's own way would reap the process under asyncio's nose (3.11).
+                os.kill(self.process.pid, number)
 
 
 class Crew:
@@ -202,8 +210,14 @@ class Crew:
             start_new_session=True,
         )
         log.debug("worker.started", worker=worker.number, pid=process.pid)
+        if self.stopping.is_set():
+            worker.send(signal.SIGTERM)
         try:
-            return await self._followed(worker, process)
+            was_ready = await self._followed(worker, process)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GRACE_SECONDS):
+                    await process.wait()
+            return was_ready
         finally:
             worker.ready = False
             worker.send(signal.SIGKILL)
@@ -242,8 +256,6 @@ class Crew:
             log.info("worker.outdated", worker=worker.number)
             worker.send(signal.SIGTERM)
             return
-        if self.stopping.is_set():
-            worker.send(signal.SIGTERM)
         log.info("worker.ready", worker=worker.number)
         if all(each.ready for each in self._workers):
             self._all_ready.set()

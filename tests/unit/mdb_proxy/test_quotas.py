@@ -4,7 +4,7 @@ import pytest
 
 from mdb_engine.exceptions import OverloadedError
 from mdb_engine.scope.model import Limits
-from mdb_proxy.quotas import Quotas
+from mdb_proxy.quotas import Quotas, shared
 
 
 def test_an_app_may_have_so_many_commands_in_flight_and_its_neighbour_too() -> None:
@@ -47,3 +47,13 @@ def test_requests_per_second(limits: Limits, times: list[float], allowed: int) -
             passed += 1
     assert passed == allowed
     quotas.spend("crm", limits, times[-1])
+
+
+def test_one_of_several_processes_has_its_part() -> None:
+    whole = Limits(max_cursors=10, max_transactions=1, requests_per_second=4.0, burst=8)
+    part = shared(whole, 4)
+    assert (part.max_cursors, part.max_transactions) == (2, 1), "never nothing"
+    assert (part.requests_per_second, part.burst) == (1.0, 2)
+    assert part.max_results == whole.max_results
+    assert shared(Limits(), 1) == Limits()
+    assert shared(Limits(), 8).requests_per_second is None

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import bson
@@ -18,7 +19,7 @@ from mdb_engine.exceptions import (
 )
 from mdb_engine.scope.model import Limits
 from mdb_proxy import server
-from mdb_proxy.decisions import Answer
+from mdb_proxy.decisions import Answer, Ask
 from mdb_proxy.metrics import Metrics
 from mdb_proxy.server import Listener
 from mdb_proxy.wire import MORE_TO_COME, OP_COMPRESSED, wrap
@@ -380,5 +381,146 @@ def test_every_command_is_counted_once() -> None:
         page = found.listener.metrics.page().decode()
         assert 'auth_attempts_total{mechanism="SCRAM-SHA-256",outcome="ok"} 1.0' in page
         assert 'blocked_total{app="shop",reason="CommandNotFound"} 2.0' in page
+
+    inside(work)
+
+
+# Another directory.
+
+
+def test_who_may_not_stay_is_shown_out() -> None:
+    async def work(found: House) -> None:
+        shop, idle, crm = [await found.visitor(n) for n in ("shop", "shop", "crm")]
+        before = found.world.directory
+        thinking = found.cluster.will_think()
+        await shop.send(message(FIND, number=5) + message(PING, number=6))
+        found.world.forget(app="shop")
+        found.listener.changed(before, found.world.directory)
+        await settle()
+        assert idle.wire.closed
+        assert not shop.wire.closed, "what is in flight is answered"
+        thinking.set_result(Answer(bson.encode(FOUND), "m1:1"))
+        await settle()
+        shop.read()
+        assert shop.got[-1].response_to == 5
+        assert shop.wire.closed
+        assert (await crm.ask({**PING, "$db": "crm"}))["ok"] == 1.0
+        assert not found.listener.leaving
+
+    inside(work)
+
+
+def test_nothing_happens_when_nothing_has_changed() -> None:
+    async def work(found: House) -> None:
+        shop = await found.visitor("shop")
+        before = found.world.directory
+        found.listener.changed(before, replace(before, version="6.0.6"))
+        await settle()
+        assert not shop.wire.closed
+
+    inside(work)
+
+
+OPENED = {"cursor": {"id": Int64(9), "ns": "appdata.shop_tasks", "firstBatch": []}, "ok": 1.0}
+
+
+@pytest.mark.parametrize("error", [None, UpstreamError("away"), OverloadedError("later")])
+def test_cursors_that_see_too_much_are_killed(error: Exception | None) -> None:
+    async def work(found: House) -> None:
+        shop, crm = await found.visitor("shop"), await found.visitor("crm")
+        found.cluster.will_say(OPENED, {**OPENED, "cursor": {**OPENED["cursor"], "id": Int64(8)}})
+        await shop.ask(FIND)
+        await crm.ask({**FIND, "$db": "crm"})
+        before = found.world.directory
+        scopes = {**before.scopes, "shop": replace(before.scopes["shop"], home=("other",))}
+        if error is not None:
+            found.cluster.answers.append(error)
+        found.listener.changed(before, replace(before, scopes=scopes))
+        await settle()
+        kill = told(found.cluster.asked[-1])
+        assert kill == {"killCursors": "shop_tasks", "cursors": [9], "$db": "appdata"}
+        assert found.cluster.asked[-1].pin == "m1:27017"
+        counts = [found.world.cursors.count(app) for app in ("shop", "crm")]
+        assert counts == [0, 1]
+        assert not shop.wire.closed
+
+    inside(work)
+
+
+# Other workers.
+
+
+def test_other_workers_are_asked() -> None:
+    async def main() -> None:
+        asked: list[Ask] = []
+
+        async def peers(ask: Ask) -> tuple[bytes, ...]:
+            asked.append(ask)
+            return (bson.encode({"ok": 1.0, "x": len(asked)}),) if len(asked) == 1 else ()
+
+        async with house(peers=True) as found:
+            found.listener.peers = peers
+            shop = await found.visitor("shop")
+            more = {"getMore": Int64(9), "collection": "tasks", "$db": "shop"}
+            assert (await shop.ask(more))["x"] == 1
+            assert (await shop.ask(more))["code"] == 43
+            assert [(ask.app, ask.user, ask.one) for ask in asked] == [("shop", "shop", True)] * 2
+
+    asyncio.run(main())
+
+
+def part(found: House, **command: Any) -> Any:
+    return found.listener.for_another(Ask("shop", "shop", bson.encode({**command, "$db": "shop"})))
+
+
+@pytest.mark.parametrize(
+    ("answer", "reply"),
+    [
+        (Answer(bson.encode(FOUND), "m1:1"), {"ok": 1.0}),
+        (UpstreamError("it broke"), {"ok": 0.0, "code": 6}),
+        (OverloadedError("later"), {"ok": 0.0, "code": 462}),
+    ],
+)
+def test_what_other_workers_ask(answer: Any, reply: dict[str, Any]) -> None:
+    async def work(found: House) -> None:
+        assert part(found, getMore=Int64(9), collection="tasks") is None
+        shop = await found.visitor("shop")
+        found.cluster.will_say(OPENED)
+        await shop.ask(FIND)
+        found.cluster.answers.append(answer)
+        body = bson.decode(await part(found, getMore=Int64(9), collection="tasks"))
+        assert body.items() >= reply.items()
+
+    inside(work)
+
+
+def test_what_other_workers_may_not_ask() -> None:
+    async def work(found: House) -> None:
+        shop = await found.visitor("shop")
+        found.cluster.will_say(OPENED)
+        await shop.ask(FIND)
+        with capture_logs() as lines:
+            body = bson.decode(await part(found, getMore=Int64(9), collection="other"))
+        assert body["code"] == 13
+        (line,) = lines
+        assert (line["event"], line["command"], line["slug"]) == (
+            "command.refused",
+            "getMore",
+            "shop",
+        )
+        assert bson.decode(await part(found, killSessions=[])) == {"ok": 1.0}
+
+    inside(work)
+
+
+def test_a_bug_in_a_part_is_nobodys_answer() -> None:
+    async def work(found: House) -> None:
+        shop = await found.visitor("shop")
+        found.cluster.will_say(OPENED)
+        await shop.ask(FIND)
+        found.cluster.answers.append(ZeroDivisionError("a bug"))
+        with capture_logs() as lines:
+            assert await part(found, getMore=Int64(9), collection="tasks") == b""
+        assert [line["event"] for line in lines] == ["neighbour.failed"]
 
     inside(work)

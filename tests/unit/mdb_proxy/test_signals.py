@@ -29,3 +29,29 @@ def test_an_error_comes_out() -> None:
 
     with pytest.raises(OSError, match="in use"):
         run(work)
+
+
+def test_a_hangup_is_another_wish() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    again = asyncio.Event()
+
+    async def work(stop: asyncio.Event) -> bool:
+        os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(5):
+            await again.wait()
+        return stop.is_set()
+
+    assert run(work, again) is False
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_who_is_patient_hears_a_signal_twice() -> None:
+    async def work(stop: asyncio.Event) -> str:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            async with asyncio.timeout(5):
+                await stop.wait()
+            stop.clear()
+        return "still here"
+
+    assert run(work, patient=True) == "still here"
