@@ -31,11 +31,29 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """A command for the other workers: each does its part of it, with what it remembers.
+
+    Attributes:
+        app, user: who asks. command: BSON, logical. one: the first that has a part is enough.
+    """
+
+    app: str
+    user: str
+    command: bytes
+    one: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: BSON of the reply, and `host:port` of the member that sent it."""
+    """What came back: BSON of the reply, and `host:port` of the member that sent it.
+
+    `said`: instead of both, the replies of those workers that had a part in an `Ask`.
+    """
 
     body: bytes
     member: str
+    said: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +77,7 @@ class Forward:
     quiet: bool = False
 
 
-Steps = Generator[Exchange, Answer, bytes]
+Steps = Generator[Exchange | Ask, Answer, bytes]
 
 
 @dataclass(frozen=True, slots=True)

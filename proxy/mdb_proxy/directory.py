@@ -56,5 +56,16 @@ class Directory:
         return replace(scope, role=Role(current.role), limits=limits)
 
 
+def withdrawn(before: Directory, after: Directory) -> tuple[str, ...]:
+    """The apps of which open cursors show what the app may no longer see, or not so."""
+    return tuple(
+        slug
+        for slug, scope in before.scopes.items()
+        if (now := after.scopes.get(slug)) is None
+        or not set(scope.readable) <= set(now.readable)
+        or scope.home[0] != now.home[0]
+    )
+
+
 def _lifted(limits: Limits) -> Limits:
     return replace(limits, max_results=UNLIMITED, max_batch=UNLIMITED)

@@ -85,6 +85,7 @@ class Tools:
         now: wall clock (UTC). tick: seconds of a clock that never goes back.
         random: so many random bytes. started: when the process began.
         clients: open connections of an app.
+        peers: there are other workers, which may know what this one does not.
     """
 
     directory: Callable[[], Directory]
@@ -97,6 +98,22 @@ class Tools:
     clients: Callable[[str], int]
     quotas: Quotas = field(default_factory=Quotas)
     compressors: tuple[str, ...] = tuple(COMPRESSORS)
+    peers: bool = False
+
+    def asking(self, command: Mapping[str, Any], scope: Scope, user: str) -> Asking:
+        """One command of a logged-in client, and what there is to answer it."""
+        return Asking(
+            command,
+            scope,
+            user,
+            self.directory().secret,
+            self.cursors,
+            self.sessions,
+            self.directory().holdings,
+            self.tick,
+            self.random,
+            self.peers,
+        )
 
 
 class Session:
@@ -125,6 +142,12 @@ class Session:
     def app(self) -> str:
         """The app of who is logged in; "" before."""
         return self._login.credential.app if self._login.credential else ""
+
+    @property
+    def welcome(self) -> bool:
+        """Whether who is logged in still may be; nobody always may."""
+        credential, tools = self._login.credential, self._tools
+        return credential is None or tools.directory().scope(credential, tools.now()) is not None
 
     def receive(self, frame: Frame) -> Decision:
         """Decide what happens to one frame.
@@ -195,17 +218,7 @@ class Session:
     ) -> Decision:
         tools = self._tools
         tools.quotas.spend(scope.slug, scope.limits, tools.tick())
-        asking = Asking(
-            command,
-            scope,
-            credential.name,
-            tools.directory().secret,
-            tools.cursors,
-            tools.sessions,
-            tools.directory().holdings,
-            tools.tick,
-            tools.random,
-        )
+        asking = tools.asking(command, scope, credential.name)
         rule = TENANT_COMMANDS.get(self.command, tenant_command)
         decision = rule(asking, lambda body: envelope.reply_to(message, body))
         if message.more_to_come and isinstance(decision, Forward | Run):

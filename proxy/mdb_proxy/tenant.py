@@ -22,8 +22,8 @@ from mdb_engine.scope.names import ADMIN, type_name
 from mdb_engine.scope.plans import run_plan
 from mdb_engine.scope.replies import Asked, answer, refused_whole, too_many
 from mdb_proxy import envelope
-from mdb_proxy.cursors import Cursor, Cursors, Sessions
-from mdb_proxy.decisions import Answer, Decision, Exchange, Forward, Reply, Run, Steps
+from mdb_proxy.cursors import Cursor, Cursors, Sessions, not_found
+from mdb_proxy.decisions import Answer, Ask, Decision, Exchange, Forward, Reply, Run, Steps
 from mdb_proxy.holdings import Holdings, check_room
 from mdb_proxy.lsids import client_id, ids_in, lsid, mapped
 
@@ -42,6 +42,7 @@ class Asking:
     Attributes:
         command: logical. user: the credential's name. secret: of the proxy.
         tick: seconds. random: so many bytes.
+        peers: other workers may know what this one does not.
     """
 
     command: Mapping[str, Any]
@@ -53,6 +54,7 @@ class Asking:
     holdings: Holdings
     tick: Callable[[], float]
     random: Callable[[int], bytes]
+    peers: bool = False
 
     @property
     def app(self) -> str:
@@ -147,9 +149,22 @@ def _forward(asking: Asking, asked: Asked, session: bytes | None, send: Send) ->
         _noticed(asking, asked.physical.command, found)
         return send(answer(found.body, asked))
 
+    if asking.peers and asking.name in _ENDINGS:
+        return Run(_ended(asking, made, finish))
     if asked.physical.allowance is None:
         return Forward(made, finish)
     return Run(_counted(asking, made, asked.physical.allowance, finish))
+
+
+def _ask(asking: Asking, *, one: bool = False, **changes: Any) -> Ask:
+    return Ask(asking.app, asking.user, encode({**asking.command, **changes}), one)
+
+
+def _ended(asking: Asking, made: Exchange, finish: Callable[[Answer], bytes]) -> Steps:
+    """The end of a transaction, of which the worker must hear where it was begun."""
+    found = yield made
+    yield _ask(asking)
+    return finish(found)
 
 
 def _counted(asking: Asking, made: Exchange, left: int, finish: Callable[[Answer], bytes]) -> Steps:
@@ -192,7 +207,8 @@ def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer
     """Note what the reply left behind in the cluster: a cursor, a transaction."""
     number = asking.command.get("txnNumber") if "autocommit" in asking.command else None
     if session is not None and isinstance(number, int) and find(found.body, "ok"):
-        asking.sessions.pin(asking.app, session, number, found.member)
+        begun = asking.command.get("startTransaction") is True
+        asking.sessions.pin(asking.app, session, number, found.member, begun=begun)
         if asking.name in _ENDINGS:
             asking.sessions.ended(asking.app, session)
     cursor = find(found.body, "cursor") if COMMANDS[asking.name].cursor else None
@@ -212,6 +228,7 @@ def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer
         awaits=asked.physical.stream or bool(asking.command.get("awaitData")),
         stream=asked.physical.stream,
         left=_left(asked.physical.allowance, found),
+        readable=asking.scope.readable,
     )
     asking.cursors.open(opened, entry, asking.tick())
 
@@ -284,7 +301,12 @@ def get_more(asking: Asking, send: Send) -> Decision:
     number = asking.command["getMore"]
     if not isinstance(number, Int64):
         raise _not_long(number, "getMore.getMore", "getMore")
-    cursor = asking.cursors.owned(number, asking.app, asking.user)
+    try:
+        cursor = _granted(asking, number)
+    except CursorNotFoundError:
+        if not asking.peers:
+            raise
+        return Run(_elsewhere(asking, number, send))
     session = asking.session()
     _check_ownership(asking, cursor, session)
     fields = dict(_in_session(asking, physical, session).command)
@@ -300,6 +322,27 @@ def get_more(asking: Asking, send: Send) -> Decision:
     if cursor.left is None:
         return Forward(made, finish)
     return Run(_counted(asking, made, cursor.left, finish))
+
+
+def _granted(asking: Asking, number: int) -> Cursor:
+    """An own cursor that reads nothing which the app may no longer read.
+
+    Raises:
+        CursorNotFoundError: there is none.
+    """
+    cursor = asking.cursors.owned(number, asking.app, asking.user)
+    if not set(cursor.readable) <= set(asking.scope.readable):
+        asking.cursors.close([number])
+        raise not_found(number)
+    return cursor
+
+
+def _elsewhere(asking: Asking, number: int, send: Send) -> Steps:
+    """A cursor that this worker does not know: who knows it goes on with it for us."""
+    found = yield _ask(asking, one=True)
+    if not found.said:
+        raise not_found(number)
+    return send(found.said[0])
 
 
 def _not_long(value: Any, field: str, at: str) -> TypeMismatchError:
@@ -378,6 +421,9 @@ def _kill(asking: Asking, physical: Physical, numbers: list[Int64], send: Send) 
         else:
             place = (cursor.member, cursor.database, cursor.physical)
             by_place.setdefault(place, []).append(number)
+    if asking.peers and outcome["cursorsNotFound"]:
+        found = yield _ask(asking, cursors=outcome["cursorsNotFound"])
+        _merge(outcome, found.said)
     for (member, database, collection), ids in by_place.items():
         fields = {"killCursors": collection, "cursors": ids, "$db": database}
         found = yield envelope.exchange({**physical.command, **fields}, asking.app, pin=member)
@@ -391,29 +437,61 @@ def _kill(asking: Asking, physical: Physical, numbers: list[Int64], send: Send) 
     return send(encode({**outcome, "ok": 1.0}))
 
 
-def _session_command(asking: Asking, send: Send) -> Decision:
+def _merge(outcome: dict[str, list[Any]], said: tuple[bytes, ...]) -> None:
+    """Add what other workers did about the cursors that were not found here."""
+    unknown = outcome["cursorsNotFound"]
+    for body in said:
+        reply = Document(body)
+        for name in ("cursorsKilled", "cursorsAlive", "cursorsUnknown"):
+            items = list(reply.get(name, ()))
+            outcome[name].extend(items)
+            unknown = [number for number in unknown if number not in items]
+    outcome["cursorsNotFound"] = unknown
+
+
+def session_command(asking: Asking, send: Send) -> Decision:
     """`endSessions` and its like: own sessions only, under the cluster's ids; never fails."""
     name = asking.name
     envelope.check_fields(asking.command, frozenset())
-    given = ids_in(asking.command[name], name)
-    sessions = [mapped(id_, asking.app, asking.user, asking.secret) for id_ in given]
+    sessions = named_sessions(asking)
     if name == "killSessions" and not sessions:
         # An empty list would kill everybody's.
         sessions = asking.sessions.of(asking.app, asking.user)
     if name != "refreshSessions":
-        asking.sessions.end(asking.app, sessions)
-        asking.cursors.close_in(frozenset(sessions))
-    if not sessions:
-        return Reply(send(encode({"ok": 1.0})))
+        forget(asking, sessions)
+    done = send(encode({"ok": 1.0}))
     fields = {name: [lsid(session) for session in sessions], "$db": "admin"}
-    return Forward(envelope.exchange(fields, asking.app), lambda _found: send(encode({"ok": 1.0})))
+    made = envelope.exchange(fields, asking.app) if sessions else None
+    if asking.peers and name != "refreshSessions":
+        return Run(_everywhere(asking, made, done))
+    return Reply(done) if made is None else Forward(made, lambda _found: done)
+
+
+def named_sessions(asking: Asking) -> list[bytes]:
+    """The sessions that a command names, as the cluster knows them."""
+    given = ids_in(asking.command[asking.name], asking.name)
+    return [mapped(id_, asking.app, asking.user, asking.secret) for id_ in given]
+
+
+def forget(asking: Asking, sessions: list[bytes]) -> None:
+    """Forget sessions that end, and their cursors."""
+    asking.sessions.end(asking.app, sessions)
+    asking.cursors.close_in(frozenset(sessions))
+
+
+def _everywhere(asking: Asking, made: Exchange | None, done: bytes) -> Steps:
+    """The end of sessions that other workers know too."""
+    yield _ask(asking)
+    if made is not None:
+        yield made
+    return done
 
 
 TENANT_COMMANDS: Final[Mapping[str, Callable[[Asking, Send], Decision]]] = {
-    "endSessions": _session_command,
+    "endSessions": session_command,
     "getMore": get_more,
     "killCursors": kill_cursors,
-    "killSessions": _session_command,
-    "refreshSessions": _session_command,
+    "killSessions": session_command,
+    "refreshSessions": session_command,
 }
 """Commands that the kernel's table alone does not settle."""

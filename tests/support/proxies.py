@@ -39,14 +39,19 @@ class Proxy:
 
     def client(self, slug: str, **options: Any) -> Client:
         """Give an unchanged client of an app."""
-        return MongoClient(self.uris[slug], serverSelectionTimeoutMS=SELECTION_MS, **options)
+        return MongoClient(self.uris[slug], **{"serverSelectionTimeoutMS": SELECTION_MS, **options})
 
 
 @contextmanager
-def serving(mongo_uri: str, manifests: Path, log: Path, *options: str) -> Iterator[Proxy]:
-    """Run the proxy with the manifests of a folder and a credential for each of them."""
+def serving(
+    mongo_uri: str, manifests: Path, log: Path, *options: str, port: int | None = None, **more: str
+) -> Iterator[Proxy]:
+    """Run the proxy with the manifests of a folder and a credential for each of them.
+
+    `port` 0 has it take a free one; `more` are variables of its environment.
+    """
     db_name = f"e2e_{uuid4().hex[:12]}"
-    port = free_port()
+    port = free_port() if port is None else port
     address = f"127.0.0.1:{port}"
     cluster = {"MONGO_URI": mongo_uri, "MONGO_DB_NAME": db_name}
     slugs = sorted(path.stem for path in manifests.glob("*.json"))
@@ -58,8 +63,12 @@ def serving(mongo_uri: str, manifests: Path, log: Path, *options: str) -> Iterat
                 slug: create_credential(slug, "--proxy", address, **cluster)["uri"]
                 for slug in slugs
             }
-            with program(command, log, **cluster) as running:
-                assert running.line() == f"listening on {address}"
-                yield Proxy("127.0.0.1", port, made, admin, db_name, running)
+            with program(command, log, **cluster, **more) as running:
+                taken = running.line().removeprefix("listening on 127.0.0.1:")
+                assert int(taken) == port or not port
+                uris = {
+                    slug: uri.replace(address, f"127.0.0.1:{taken}") for slug, uri in made.items()
+                }
+                yield Proxy("127.0.0.1", int(taken), uris, admin, db_name, running)
         finally:
             admin.drop_database(db_name)

@@ -840,3 +840,17 @@ def test_documents_are_counted_over_all_batches() -> None:
 def test_who_asks_for_fewer_is_not_counted() -> None:
     talk = Talk(World(**STRICT), "shop")
     assert talk.forward({"find": "tasks", "limit": 5, "$db": "shop"})
+
+
+def test_a_cursor_of_a_read_scope_that_was_withdrawn() -> None:
+    world = World()
+    shop = world.directory.scopes["shop"]
+    wide = {**world.directory.scopes, "shop": replace(shop, readable=("crm",))}
+    world.directory = replace(world.directory, scopes=wide)
+    talk = Talk(world, "shop")
+    talk.ask(FIND, opened())
+    assert talk.ask(MORE, followed())["ok"] == 1.0
+    world.directory = replace(world.directory, scopes={**wide, "shop": shop})
+    reply = talk.ask(MORE)
+    assert (reply["code"], reply["errmsg"]) == (43, "cursor id 99 not found")
+    assert world.cursors.count("shop") == 0
