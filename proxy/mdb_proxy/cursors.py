@@ -214,6 +214,14 @@ class Sessions:
         if entry is not None:
             entry.transaction, entry.open = None, False
 
+    def transactions(self, app: str) -> list[tuple[bytes, int, str]]:
+        """The open transactions of an app: session, number, member."""
+        return [
+            (session, entry.transaction, entry.member)
+            for session, entry in self._apps.get(app, {}).items()
+            if entry.open and entry.transaction is not None
+        ]
+
     def end(self, app: str, sessions: Iterable[bytes]) -> None:
         """Forget sessions that ended."""
         held = self._apps.get(app, {})

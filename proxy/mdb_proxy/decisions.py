@@ -67,7 +67,8 @@ class Reply:
 class Forward:
     """The cluster answers; `answer` turns what it said into the bytes for the client.
 
-    `finish` has the last word on them (compression). `quiet`: the client wants no answer, not
+    `finish` has the last word on them (compression). `turn`: decisions with the same one wait for
+    each other. `quiet`: the client wants no answer, not
     even to be told of a failure.
     """
 
@@ -75,6 +76,7 @@ class Forward:
     answer: Callable[[Answer], bytes]
     finish: Callable[[bytes], bytes] = bytes
     quiet: bool = False
+    turn: str = ""
 
 
 Steps = Generator[Exchange | Ask, Answer, bytes]
@@ -87,6 +89,7 @@ class Run:
     steps: Steps
     finish: Callable[[bytes], bytes] = bytes
     quiet: bool = False
+    turn: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ class Metrics:
         self._attempts = self._made(Counter, "auth_attempts", "mechanism", "outcome")
         self._connections = self._made(Gauge, "client_connections", "app")
         self._cursors = self._made(Gauge, "cursors_open", "app")
+        self._suspensions = self._made(Counter, "suspensions", "app")
         self._look: Look | None = None
         self._seconds = Histogram(
             "mdb_proxy_command_duration_seconds",
@@ -95,6 +96,10 @@ class Metrics:
     def refusal(self, app: str, code: int) -> None:
         """Our rules refused a command."""
         self._child(self._blocked, self._app(app), REASONS.get(code, OTHER)).inc()
+
+    def suspended(self, app: str) -> None:
+        """An app has a command that does not end."""
+        self._child(self._suspensions, self._app(app)).inc()
 
     def attempt(self, mechanism: str, code: int) -> None:
         """Somebody tried to log in; 0 is a success."""

@@ -12,15 +12,9 @@ from typing import Final
 from mdb_engine.exceptions import CursorNotFoundError
 from mdb_engine.rawbson import Document, encode
 from mdb_proxy.decisions import Ask, Decision, Reply
+from mdb_proxy.holds import forget, get_more, kill_cursors, named_sessions, session_command
 from mdb_proxy.session import Tools
-from mdb_proxy.tenant import (
-    Asking,
-    forget,
-    get_more,
-    kill_cursors,
-    named_sessions,
-    session_command,
-)
+from mdb_proxy.tenant import Asking
 
 DONE: Final = encode({"ok": 1.0})
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final
 
 import structlog
@@ -22,8 +23,8 @@ from mdb_engine.exceptions import MongoDBEngineError
 from mdb_engine.indexes import apply_indexes
 from mdb_engine.manifest import Manifest, load_folder
 from mdb_engine.manifest.scopes import scope_of
-from mdb_engine.registry import credentials, ledger, secrets
-from mdb_engine.registry.claims import LedgerEntry
+from mdb_engine.registry import credentials, ledger, routers, secrets
+from mdb_engine.registry.claims import CLAIMED, LedgerEntry
 from mdb_engine.registry.stores import SLUGS
 from mdb_engine.scope.model import Features, Role, Scope
 from mdb_engine.scope.names import owner
@@ -39,6 +40,9 @@ FOLLOW_SECONDS: Final = 1.0
 
 SURVEY_TURNS: Final = 5
 """Every so many of these what is stored is counted; until then an app may have some more."""
+
+REPORT_TURNS: Final = 3
+"""Every so many of these a process says that it lives; while a slug is claimed, each time."""
 
 log = structlog.get_logger("mdb_proxy.reload")
 
@@ -82,6 +86,8 @@ class Household:
         views: physical view -> what it reads.
         workers: processes that share what an app may hold at a time.
         changed: is told of every new directory, and of the one before it.
+        yielding: whether something still runs under names that a claim took.
+        router: what this process is called where routers report. claimed: slugs that wait for it.
     """
 
     database: Database
@@ -95,6 +101,9 @@ class Household:
     views: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     workers: int = 1
     changed: Callable[[Directory, Directory], None] = _unheard
+    yielding: Callable[[], bool] = bool
+    router: str = field(default_factory=lambda: token_hex(8))
+    claimed: frozenset[str] = frozenset()
 
     @property
     def has_primary(self) -> bool:
@@ -120,6 +129,19 @@ class Household:
         self.secret = await secrets.proxy_secret(self.database)
         await self.survey()
         await self.refresh()
+        await routers.prepare(self.database)
+        await self.report()
+
+    async def report(self) -> None:
+        """Say that this process lives, and which claims it honours."""
+        honours = frozenset() if self.yielding() else self.claimed
+        await routers.report(self.database, self.router, honours)
+
+    async def leave(self) -> None:
+        """Nobody has to wait for this process any more; if that cannot be said, a while longer."""
+        with suppress(PyMongoError, TimeoutError):
+            async with asyncio.timeout(FOLLOW_SECONDS):
+                await routers.leave(self.database, self.router)
 
     async def refresh(self) -> None:
         """Build the directory anew."""
@@ -135,8 +157,10 @@ class Household:
 
     async def plan(self, manifests: Mapping[str, Manifest]) -> Plan:
         """What manifests would make of the stores as they are now; nothing is changed."""
+        read = time.monotonic()
         entries = await ledger.entries(self.database)
         known = await credentials.read_all(self.database)
+        self.claimed = frozenset(s for s, entry in entries.items() if entry.state == CLAIMED)
         scopes = {
             slug: self._scope(manifest, entries)
             for slug, manifest in manifests.items()
@@ -151,6 +175,7 @@ class Household:
             self.cluster.max_wire_version,
             self.cluster.features,
             self.holdings,
+            read,
         )
         return Plan(manifests, directory)
 
@@ -212,6 +237,8 @@ class Household:
                 if turn % SURVEY_TURNS == 0:
                     await self.survey()
                 await self.refresh()
+                if self.claimed or turn % REPORT_TURNS == 0:
+                    await self.report()
             except (MongoDBEngineError, PyMongoError) as error:
                 if not self.stale:
                     log.warning("directory.stale", reason=type(error).__name__)

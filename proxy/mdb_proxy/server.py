@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
-from bson.int64 import Int64
 
 from mdb_engine.exceptions import RefusedError, UpstreamError
 from mdb_engine.rawbson import Document, find
 from mdb_engine.scope.model import Limits
 from mdb_proxy import envelope
+from mdb_proxy.captures import GRACE_SECONDS, kill, let_go
 from mdb_proxy.client import Client
-from mdb_proxy.cursors import Cursor
 from mdb_proxy.decisions import (
     Answer,
     Ask,
@@ -31,13 +29,15 @@ from mdb_proxy.decisions import (
     Run,
     Steps,
 )
-from mdb_proxy.directory import Directory, withdrawn
+from mdb_proxy.directory import Directory, captured, withdrawn
 from mdb_proxy.metrics import ERROR, FAILED, OK, REFUSED, UNKNOWN_APP, Metrics
 from mdb_proxy.neighbours import for_another
 from mdb_proxy.session import Event, Refusal, Session, Tools
 from mdb_proxy.wire.frames import WireError
 
 DRAIN_SECONDS: Final = 30.0
+WATCH_SECONDS: Final = 1.0
+OUTLAST_SECONDS: Final = 0.05
 
 log = structlog.get_logger("mdb_proxy.server")
 
@@ -68,6 +68,8 @@ class Listener:
         clients: every open connection and its conversation. apps: logged-in connections by app.
         busy: clients whose command is being carried out. unheard: those of them that wait for
             no answer.
+        yielding: apps that end what they run under names that are another's now.
+        building: one index build of an app at a time waits here.
         peers: the other workers. leaving: clients that may not stay for another command.
         stopping: each connection closes when it has its answer; new ones at once.
     """
@@ -84,6 +86,10 @@ class Listener:
     busy: set[Client] = field(default_factory=set)
     unheard: set[Client] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    yielding: int = 0
+    building: defaultdict[str, asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
     stopping: bool = False
 
     def client(self) -> Client:
@@ -138,6 +144,7 @@ class Listener:
             if client.gone and not quiet:
                 return
             self.busy.add(client)
+            talk.commands += 1
             if quiet:
                 self.unheard.add(client)
             answer, outcome = await self._carried_out(decision, talk.session, frame.request_id)
@@ -179,6 +186,9 @@ class Listener:
 
     async def _performed(self, decision: Forward | Run) -> tuple[bytes, str]:
         """The bytes that a decision leads to, and how it went."""
+        if decision.turn:
+            async with self.building[decision.turn]:
+                return await self._performed(replace(decision, turn=""))
         if isinstance(decision, Run):
             return decision.finish(await self._driven(decision.steps)), OK
         found = await self._exchanged(decision.exchange)
@@ -219,7 +229,8 @@ class Listener:
         limits = scope.limits if scope is not None else Limits()
         if exchange.awaited:
             return await self.upstream.exchange(exchange)
-        with self.tools.quotas.flight(exchange.app, limits.max_in_flight):
+        end = self.tools.tick() + (exchange.time_ms or limits.max_time_ms) / 1000
+        with self.tools.quotas.flight(exchange.app, limits.max_in_flight, end):
             return await self.upstream.exchange(exchange)
 
     async def _driven(self, steps: Steps) -> bytes:
@@ -247,7 +258,10 @@ class Listener:
             found = self.tools.cursors.of(slug)
             self.tools.cursors.close(found)
             if found:
-                self.group.create_task(self._kill(slug, found))
+                self.group.create_task(kill(slug, found, self.upstream.exchange))
+        for slug, prefixes in captured(before, after).items():
+            self.yielding += 1
+            self.group.create_task(self._let_go(slug, prefixes))
 
     def _show_out(self) -> None:
         """Close the connections of who may not stay: at once at rest, else after the answer."""
@@ -260,14 +274,35 @@ class Listener:
             else:
                 client.close()
 
-    async def _kill(self, slug: str, cursors: Mapping[int, Cursor]) -> None:
-        """End cursors in the cluster; what fails ends by the server's own limit."""
-        for number, cursor in cursors.items():
-            fields = {"killCursors": cursor.physical, "cursors": [Int64(number)]}
-            made = envelope.exchange({**fields, "$db": cursor.database}, slug, pin=cursor.member)
-            with suppress(UpstreamError, RefusedError):
-                await self.upstream.exchange(made)
-        log.info("cursors.killed", slug=slug, cursors=len(cursors))
+    async def _let_go(self, slug: str, prefixes: tuple[str, ...]) -> None:
+        held = (self.tools.cursors, self.tools.sessions)
+        began = {c: talk.commands for c, talk in self.talks.items() if talk.app == slug}
+        try:
+            await let_go(slug, prefixes, held, self.upstream.exchange)
+            await self._outlast(began)
+        finally:
+            self.yielding -= 1
+
+    async def _outlast(self, began: Mapping[Client, int]) -> None:
+        """Wait until commands that began before are done; in the end close their connections."""
+        deadline = self.tools.tick() + GRACE_SECONDS
+        while left := [
+            c for c, n in began.items() if c in self.busy and self.talks[c].commands == n
+        ]:
+            if self.tools.tick() > deadline:
+                for client in left:
+                    client.abort()
+                    self.clients[client].cancel()
+                return
+            await asyncio.sleep(OUTLAST_SECONDS)
+
+    async def watch(self) -> None:
+        """Look every second for commands that take longer than they may. Never ends."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            for slug in self.tools.quotas.overdue(self.tools.tick()):
+                self.metrics.suspended(slug)
+                log.error("app.suspended", slug=slug)
 
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
         """Answer what is in flight, then close every connection; after so long at once."""
@@ -288,10 +323,11 @@ class Listener:
 
 @dataclass(slots=True)
 class _Talk:
-    """A conversation, and the app that its connection counts for."""
+    """A conversation, the app that its connection counts for, and how many commands it had."""
 
     session: Session
     app: str = ""
+    commands: int = 0
 
 
 def _note(served: structlog.typing.FilteringBoundLogger, metrics: Metrics, event: Event) -> None:

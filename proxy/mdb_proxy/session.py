@@ -25,10 +25,11 @@ from mdb_proxy import envelope, local
 from mdb_proxy.cursors import Cursors, Sessions
 from mdb_proxy.decisions import Close, Decision, Forward, Reply, Run
 from mdb_proxy.directory import Directory
+from mdb_proxy.holds import TENANT_COMMANDS
 from mdb_proxy.quotas import Quotas
 from mdb_proxy.sasl import COMMANDS as SASL
 from mdb_proxy.sasl import Login
-from mdb_proxy.tenant import TENANT_COMMANDS, Asking, tenant_command
+from mdb_proxy.tenant import Asking, tenant_command
 from mdb_proxy.wire.compression import COMPRESSORS, unwrap, wrap
 from mdb_proxy.wire.frames import (
     MAX_BEFORE_LOGIN,
@@ -44,6 +45,9 @@ from mdb_proxy.wire.queries import QUERY_FAILURE, Query, encode_reply, parse_que
 
 MAX_INVALID: Final = 5
 """Bodies that are not BSON; with the last one the connection closes."""
+
+SURE_SECONDS: Final = 4.0
+"""A new slug waits for longer than this until it counts; so who did not hear of it stops first."""
 
 MAX_NOTED: Final = 64
 """Characters of a client's own text that go into a log line."""
@@ -102,17 +106,19 @@ class Tools:
 
     def asking(self, command: Mapping[str, Any], scope: Scope, user: str) -> Asking:
         """One command of a logged-in client, and what there is to answer it."""
+        directory = self.directory()
         return Asking(
             command,
             scope,
             user,
-            self.directory().secret,
+            directory.secret,
             self.cursors,
             self.sessions,
-            self.directory().holdings,
+            directory.holdings,
             self.tick,
             self.random,
             self.peers,
+            self.tick() - directory.confirmed <= SURE_SECONDS,
         )
 
 

@@ -242,6 +242,7 @@ def new_listener(
     listener = Listener(tools, upstream, group, apps, Metrics(household.manifests), peers)
     listener.metrics.watch(listener.connections, tools.cursors.count)
     household.changed = listener.changed
+    household.yielding = lambda: listener.yielding > 0
     return listener
 
 
@@ -263,13 +264,15 @@ async def open_port(
     """Take clients in while the block runs, then see them off. `shared`: with other processes."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(listener.client, *wire, reuse_address=True, reuse_port=shared)
-    follower = listener.group.create_task(household.follow())
+    working = [listener.group.create_task(work) for work in (household.follow(), listener.watch())]
     try:
         yield _ready(household, server.sockets[0].getsockname())
     finally:
         server.close()
         await listener.drain()
-        follower.cancel()
+        for task in working:
+            task.cancel()
+        await household.leave()
 
 
 def _ready(household: Household, bound: tuple[Any, ...]) -> Ready:

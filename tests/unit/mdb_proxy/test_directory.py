@@ -8,7 +8,7 @@ import pytest
 
 from mdb_engine.credentials import ScramKeys
 from mdb_engine.scope.model import Role
-from mdb_proxy.directory import UNLIMITED, Directory, withdrawn
+from mdb_proxy.directory import UNLIMITED, Directory, captured, withdrawn
 from tests.support.talks import NOW, SECRET, World, credential, scope
 
 OTHER_KEYS = {"SCRAM-SHA-256": ScramKeys(b"salt", 4096, b"stored", b"server")}
@@ -94,3 +94,16 @@ def test_whose_cursors_must_go(
     assert withdrawn(old, Directory({**new, "fresh": scope("fresh")}, {}, SECRET)) == (
         ("shop",) if gone else ()
     )
+
+
+def test_what_newer_slugs_take() -> None:
+    def seen(**longer: tuple[str, ...]) -> Directory:
+        scopes = {slug: scope(slug, longer=found) for slug, found in longer.items()}
+        return Directory(scopes, {}, SECRET)
+
+    before = seen(shop=("shop_eu",), crm=())
+    assert captured(before, before) == {}
+    after = seen(shop=("shop_eu", "shop_new"), crm=(), other=("other_x",))
+    assert captured(before, after) == {"shop": ("shop_new_",)}
+    assert captured(after, before) == {}, "a slug that is released takes nothing"
+    assert captured(before, seen(crm=())) == {}

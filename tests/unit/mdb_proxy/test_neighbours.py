@@ -10,8 +10,8 @@ from bson import Binary, Int64
 
 from mdb_engine.exceptions import CursorNotFoundError, RefusedError, UnauthorizedError
 from mdb_proxy.decisions import Ask, Exchange, Reply, Run
+from mdb_proxy.holds import TENANT_COMMANDS
 from mdb_proxy.neighbours import RULES, for_another
-from mdb_proxy.tenant import TENANT_COMMANDS
 from tests.support.talks import MEMBER, Talk, World, carry_out, credential, heard, one_frame, told
 
 Fields = Mapping[str, Any]

@@ -45,6 +45,7 @@ class Stores:
         self.error: Exception | None = None
         self.reads = 0
         self.searches: int | None = None
+        self.reports: dict[str, list[str]] = {}
 
     async def list_collection_names(self) -> list[str]:
         """Give what the apps own, and what nobody does."""
@@ -78,6 +79,20 @@ class Stores:
                 yield {"storageStats": {"totalSize": 500}}
 
             return found()
+
+        async def update_one(self, query: Any, update: Any, **_options: Any) -> None:
+            self.stores.reports[query["_id"]] = update[0]["$set"]["honours"]["$literal"]
+
+        async def delete_one(self, query: Any) -> None:
+            if self.stores.error is not None:
+                raise self.stores.error
+            del self.stores.reports[query["_id"]]
+
+        async def find_one(self, query: Any) -> Any:
+            found = self.stores.documents.get(self.name, [])
+            return next((each for each in found if each["_id"] == query["_id"]), None)
+
+        async def create_index(self, *_keys: Any, **_options: Any) -> None: ...
 
         async def find(self, _filter: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
             self.stores.reads += 1
@@ -353,3 +368,47 @@ def test_indexes_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     with capture_logs() as lines:
         asyncio.run(make_indexes(None, [Manifest(slug="shop", name="x")]))  # type: ignore[arg-type]
     assert [(line["slug"], line["created"]) for line in lines] == [("shop", 2)]
+
+
+def test_claims_are_honoured_when_nothing_runs_under_them_any_more() -> None:
+    async def main() -> None:
+        found.yielding = lambda: True
+        await found.join()
+        assert "shop_new" in found.current.scopes["shop"].longer, "it owns its names already"
+        assert stores.reports == {found.router: []}
+        found.yielding = lambda: False
+        await found.report()
+        assert stores.reports == {found.router: ["shop_new"]}
+        await found.leave()
+        assert stores.reports == {}
+        stores.error = AutoReconnect("away")
+        await found.leave()
+
+    stores = full()
+    stores.documents["_mdb_engine_slugs"].append({**entry("shop_new"), "state": "claimed"})
+    stores.documents["_mdb_engine_secrets"] = [{"_id": "proxy", "v": bytes(32)}]
+    found = household(stores)
+    asyncio.run(main())
+
+
+def test_who_serves_says_so_every_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reload, "FOLLOW_SECONDS", 0.0)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(found.follow())
+        await reported([])
+        stores.reports.clear()
+        stores.documents["_mdb_engine_slugs"].append({**entry("shop_new"), "state": "claimed"})
+        await reported(["shop_new"])
+        task.cancel()
+
+    async def reported(honours: list[str]) -> None:
+        for _ in range(10_000):
+            if stores.reports.get(found.router) == honours:
+                return
+            await asyncio.sleep(0)
+        raise AssertionError(stores.reports)
+
+    stores = full()
+    found = household(stores)
+    asyncio.run(main())

@@ -447,6 +447,100 @@ def test_cursors_that_see_too_much_are_killed(error: Exception | None) -> None:
     inside(work)
 
 
+def test_what_runs_under_names_that_are_anothers_is_waited_for_then_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "OUTLAST_SECONDS", 0)
+
+    async def work(found: House) -> None:
+        quick, slow, crm, later = [
+            await found.visitor(name) for name in ("shop", "shop", "crm", "shop")
+        ]
+        thinking = [found.cluster.will_think() for _ in range(4)]
+        for who in (quick, slow, crm):
+            await who.send(message({**FIND, "$db": "crm" if who is crm else "shop"}))
+        before = found.world.directory
+        longer = replace(before.scopes["shop"], longer=("shop_new",))
+        after = replace(before, scopes={**before.scopes, "shop": longer})
+        found.world.directory = after
+        found.listener.changed(before, after)
+        await settle()
+        assert found.listener.yielding == 1
+        thinking[0].set_result(Answer(bson.encode(FOUND), "m1:1"))
+        await settle()
+        await later.send(message(FIND))
+        found.world.wait(11)
+        await settle()
+        assert found.listener.yielding == 0
+        assert [who.wire.closed for who in (quick, slow, crm, later)] == [False, True, False, False]
+        for each in thinking[2:]:
+            each.set_result(Answer(bson.encode(FOUND), "m1:1"))
+
+    inside(work)
+
+
+def test_an_app_builds_one_index_at_a_time() -> None:
+    async def work(found: House) -> None:
+        one, two, crm = [await found.visitor(name) for name in ("shop", "shop", "crm")]
+        build = {"createIndexes": "a", "indexes": [{"key": {"x": 1}, "name": "x"}], "$db": "shop"}
+        thinking = [found.cluster.will_think() for _ in range(3)]
+        await one.send(message(build))
+        await two.send(message(build))
+        await crm.send(message({**build, "$db": "crm"}))
+        assert len(found.cluster.asked) == 2, "the second one of the app waits"
+        for each in thinking:
+            each.set_result(Answer(bson.encode({"ok": 1.0}), "m1:1"))
+        await settle()
+        assert len(found.cluster.asked) == 3
+
+    inside(work)
+
+
+def test_an_app_that_takes_too_long_is_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "WATCH_SECONDS", 0)
+
+    async def work(found: House) -> None:
+        slow, other, crm = [await found.visitor(name) for name in ("shop", "shop", "crm")]
+        watch = found.listener.group.create_task(found.listener.watch())
+        thinking = found.cluster.will_think()
+        await slow.send(message({**FIND, "maxTimeMS": 500}))
+        found.world.wait(10.6)
+        await settle()
+        assert (await other.ask(FIND))["code"] == 462
+        found.cluster.will_say(FOUND)
+        assert (await crm.ask({**FIND, "$db": "crm"}))["ok"] == 1.0
+        thinking.set_result(Answer(bson.encode(FOUND), "m1:1"))
+        await settle()
+        found.cluster.will_say(FOUND)
+        assert (await other.ask(FIND))["ok"] == 1.0
+        assert b'mdb_proxy_suspensions_total{app="_unknown"} 1.0' in found.listener.metrics.page()
+        watch.cancel()
+
+    with capture_logs() as lines:
+        inside(work)
+    assert [line for line in lines if line["event"] == "app.suspended"] == [
+        {"event": "app.suspended", "slug": "shop", "log_level": "error"}
+    ]
+
+
+def test_without_a_fresh_ledger_nothing_new_is_made() -> None:
+    async def work(found: House) -> None:
+        world = found.world
+        world.directory = replace(world.directory, confirmed=world.tick())
+        shop = await found.visitor("shop")
+        create = {"create": "new", "$db": "shop"}
+        assert (await shop.ask(create))["ok"] == 1
+        world.wait(4.5)
+        reply = await shop.ask({"create": "newer", "$db": "shop"})
+        assert (reply["code"], reply["errorLabels"]) == (
+            462, ["SystemOverloadedError", "RetryableError"],
+        )  # fmt: skip
+        assert (await shop.ask({**INSERT, "insert": "new", "documents": [{}]}))["ok"] == 1
+        assert (await shop.ask({**PING, "$db": "shop"}))["ok"] == 1
+
+    inside(work)
+
+
 # Other workers.
 
 

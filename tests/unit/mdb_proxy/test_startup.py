@@ -60,8 +60,12 @@ def inside(work: Callable[[House], Awaitable[None]]) -> None:
 
 
 def open_house() -> Household:
-    """A household that never reads its stores."""
-    found = Household(None, {}, Cluster("6.0.5", 17, Features()), "")  # type: ignore[arg-type]
+    """A household that never reads its stores, and leaves them without a word."""
+
+    class Silent(Household):
+        async def leave(self) -> None: ...
+
+    found = Silent(None, {}, Cluster("6.0.5", 17, Features()), "")  # type: ignore[arg-type]
     found.current = World().directory
     return found
 
