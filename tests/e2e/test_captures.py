@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pymongo import AsyncMongoClient
+from pymongo.change_stream import ChangeStream
 from pymongo.errors import OperationFailure
 
 from mdb_engine.manifest import parse
@@ -33,6 +34,19 @@ def register(uri: str, db_name: str, *slugs: str) -> None:
             assert await behind(client[db_name], ["never_registered"]), "somebody serves"
 
     asyncio.run(inside())
+
+
+def until_marker(stream: ChangeStream[Any]) -> list[str]:
+    """Give the collections of the events that come, the last is the marker's."""
+    seen: list[str] = []
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        event = stream.try_next()
+        if event is not None:
+            seen.append(event["ns"]["coll"])
+            if event["documentKey"]["_id"] == "marker":
+                return seen
+    raise AssertionError(seen)
 
 
 def test_what_it_runs_under_those_names_ends_before_they_are_anothers(
@@ -72,13 +86,7 @@ def test_what_it_runs_under_those_names_ends_before_they_are_anothers(
             assert len(list(reading)) == 299, "what is still its own goes on"
             proxy.behind["shop_new_tasks"].insert_one({"app_id": "shop_new", "secret": "x"})
             shop.tasks.insert_one({"_id": "marker"})
-            seen = []
-            deadline = time.monotonic() + 20
-            while not seen or seen[-1]["documentKey"]["_id"] != "marker":
-                assert time.monotonic() < deadline, seen
-                event = wide.try_next()
-                seen += [] if event is None else [event]
-            assert [event["ns"]["coll"] for event in seen] == ["tasks"]
+            assert until_marker(wide) == ["tasks"]
         assert shop.tasks.count_documents({"_id": "in"}) == 0
 
 
