@@ -334,6 +334,8 @@ def test_statistics_show_the_app_s_part() -> None:
     assert set(found) == {"ns", "count", "timeseries", "ok"}
     assert found["ns"] == "app.tasks"
     assert "appdata" not in str(found)
+    plain = reply(ask({"collStats": "tasks"}), ns="appdata.shop_tasks", count=3, ok=1.0)
+    assert plain == {"ns": "app.tasks", "count": 3, "ok": 1.0}
     assert reply(ask({"collStats": "tasks"}), ok=0.0, code=26) == {"ok": 0.0, "code": 26}
 
 
