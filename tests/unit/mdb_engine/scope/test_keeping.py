@@ -30,10 +30,13 @@ KEPT = {"_id": "shop_c 00", "of": "00", "collection": "shop_c", "validator": b""
 
 
 class Cluster:
-    """A cluster that says no to the command itself, or yes to everything."""
+    """A cluster that says no to the command itself, or yes to everything.
 
-    def __init__(self, *, willing: bool) -> None:
-        self.willing, self.seen = willing, list[dict[str, Any]]()
+    `tidy`: it deletes and updates what is kept; inserting always works.
+    """
+
+    def __init__(self, *, willing: bool, tidy: bool = True) -> None:
+        self.willing, self.tidy, self.seen = willing, tidy, list[dict[str, Any]]()
 
     def answer(self, command: dict[str, Any]) -> dict[str, Any]:
         self.seen.append(command)
@@ -41,7 +44,9 @@ class Cluster:
         if name in ("find", "listCollections"):
             items = [KEPT] if name == "find" else []
             return {"cursor": {"id": 0, "firstBatch": items}, "ok": 1.0}
-        if command[name] == STORE or self.willing:
+        if command[name] == STORE:
+            return {"ok": 1.0 if self.tidy or name == "insert" else 0.0}
+        if self.willing:
             return {"ok": 1.0}
         return {"ok": 0.0, "code": 20, "errmsg": "no: appdata.shop_c"}
 
@@ -64,6 +69,11 @@ def test_the_answer_is_the_commands_own(command: dict[str, Any], willing: bool) 
     assert reply["ok"] == willing
     assert reply.get("errmsg", "no: app.c") == "no: app.c"
     assert [next(iter(sent)) for sent in cluster.seen].count(next(iter(command))) == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: next(iter(command)))
+def test_what_could_not_be_tidied_up_is_not_the_clients_error(command: dict[str, Any]) -> None:
+    assert Cluster(willing=True, tidy=False).run(command)["ok"] == 1.0
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: next(iter(command)))
