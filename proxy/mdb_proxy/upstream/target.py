@@ -16,6 +16,8 @@ from mdb_engine.exceptions import ConfigurationError
 
 SCRAM_MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-1")
 _CONNECT_SECONDS: Final = 10.0
+_HEARTBEAT_SECONDS: Final = 1.0
+"""The driver's own 10 s would be the time in which we notice a server that has come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Target:
         hosts: what the URI names, for messages.
         connect_seconds: for connection, TLS, handshake and login together.
         reply_seconds: for one reply; None for no bound.
+        heartbeat_seconds: how often every member is looked at.
     """
 
     hosts: tuple[str, ...]
@@ -43,6 +46,7 @@ class Target:
     login: Login | None = None
     connect_seconds: float = _CONNECT_SECONDS
     reply_seconds: float | None = None
+    heartbeat_seconds: float = _HEARTBEAT_SECONDS
 
 
 async def read_target(uri: str) -> Target:
@@ -72,6 +76,7 @@ def _read(uri: str) -> Target:
         login=_login(parsed, options),
         connect_seconds=options.get("connecttimeoutms") or _CONNECT_SECONDS,
         reply_seconds=options.get("sockettimeoutms") or None,
+        heartbeat_seconds=options.get("heartbeatfrequencyms") or _HEARTBEAT_SECONDS,
     )
 
 

@@ -31,6 +31,7 @@ def read(uri):
             "mongodb://a/?connectTimeoutMS=2000&socketTimeoutMS=500",
             Target(("a:27017",), connect_seconds=2, reply_seconds=0.5),
         ),
+        ("mongodb://a/?heartbeatFrequencyMS=5000", Target(("a:27017",), heartbeat_seconds=5)),
         ("mongodb://a/?connectTimeoutMS=0&socketTimeoutMS=0", Target(("a:27017",))),
     ],
 )
