@@ -1,6 +1,6 @@
 """The real command line in front of a real MongoDB, and unchanged clients of two apps."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -51,6 +51,20 @@ def folder(tmp_path: Path) -> Path:
             pytest.fail(str(error), pytrace=False)
         pytest.skip(str(error))
     return tmp_path / "mdb"
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Give a function that notes a figure, for the end of the run and for docs/reliability.md."""
+    return lambda text: record_property("measured", text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was measured."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "measured":
+                terminalreporter.write_line(f"measured: {value}")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -14,6 +14,8 @@ from tests.support.servers import free_port
 
 Client = MongoClient[dict[str, Any]]
 SELECTION_MS = 10_000
+AT_ONCE = {"MDB_PROXY_SETTLE_SECONDS": "0"}
+"""For `serving` where nobody else uses the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +45,21 @@ class Proxy:
 
 
 @contextmanager
-def serving(mongo_uri: str, manifests: Path, log: Path, *options: str) -> Iterator[Proxy]:
-    """Run the proxy with the manifests of a folder and a credential for each of them."""
+def serving(
+    mongo_uri: str, manifests: Path, log: Path, *options: str, behind: str = "", **settings: str
+) -> Iterator[Proxy]:
+    """Run the proxy with the manifests of a folder and a credential for each of them.
+
+    `behind` is the cluster's URI for the test itself, when the proxy goes another way.
+    """
     db_name = f"e2e_{uuid4().hex[:12]}"
     port = free_port()
     address = f"127.0.0.1:{port}"
-    cluster = {"MONGO_URI": mongo_uri, "MONGO_DB_NAME": db_name}
+    cluster = {"MONGO_URI": mongo_uri, "MONGO_DB_NAME": db_name, **settings}
     slugs = sorted(path.stem for path in manifests.glob("*.json"))
     command = ["mdb-proxy", "serve", "--manifests", str(manifests), "--listen", address, *options]
     admin: Client
-    with MongoClient(mongo_uri, serverSelectionTimeoutMS=SELECTION_MS) as admin:
+    with MongoClient(behind or mongo_uri, serverSelectionTimeoutMS=SELECTION_MS) as admin:
         try:
             made = {
                 slug: create_credential(slug, "--proxy", address, **cluster)["uri"]

@@ -1,5 +1,7 @@
 """A replica set of several real mongods that tests may step down, kill and start again."""
 
+import random
+import socket
 import subprocess
 import sys
 import time
@@ -15,12 +17,14 @@ from pymongo.errors import PyMongoError
 
 from mdb_cli import leash
 from mdb_cli.mongod import find_mongod
-from tests.support.servers import free_port
 
 Client = MongoClient[dict[str, Any]]
 HOST = "127.0.0.1"
 DEADLINE = 90
 ELECTION_MS = 2_000
+LASTING = (20_000, 32_000)
+"""Ports below those that the kernel gives to clients (ip_local_port_range)."""
+
 SMALL = (
     "--nounixsocket",
     "--quiet",
@@ -28,6 +32,14 @@ SMALL = (
     "--oplogSize=50",
     "--setParameter=diagnosticDataCollectionEnabled=false",
 )
+
+
+def lasting_port() -> int:
+    """Give a free port that no outgoing connection can take while its member is dead."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, random.randrange(*LASTING)))  # noqa: S311 - no secret
+            return int(probe.getsockname()[1])
 
 
 def until(holds: Callable[[], object], what: str, seconds: float = DEADLINE) -> None:
@@ -128,10 +140,7 @@ class ReplicaSet:
     def initiate(self) -> None:
         """Make the mongods one set; the first becomes primary."""
         first, *_ = self.members
-        members = [
-            {"_id": index, "host": each.address, "priority": 2 if index == 0 else 1}
-            for index, each in enumerate(self.members)
-        ]
+        members = [{"_id": n, "host": each.address} for n, each in enumerate(self.members)]
         for each in self.members:
             with each.client() as client:
                 until(lambda c=client: c.admin.command("ping"), f"{each.address} to answer")
@@ -161,7 +170,7 @@ def replica_set(
     """Run so many mongods as one set; nothing of them is left."""
     made = ReplicaSet(
         [
-            Member(folder / str(number), free_port(), ("--replSet=rs0", *options))
+            Member(folder / str(number), lasting_port(), ("--replSet=rs0", *options))
             for number in range(members)
         ]
     )
