@@ -23,7 +23,7 @@ from tests.support.replicas import until
 from tests.support.servers import free_port
 
 STRIDE = 1 if config.SEARCH else 41
-"""Every byte in the long form; every so many of them otherwise, and where fields of the header end."""
+"""Every byte in the long form; else every so many, and where the fields of the header end."""
 
 HEADER = (0, 1, 3, 4, 15, 16, 17, 20, 21, 25)
 IDLE = 3

@@ -15,6 +15,7 @@ from pymongo.uri_parser import parse_uri
 from mdb_engine.exceptions import ConfigurationError
 
 SCRAM_MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-1")
+X509: Final = "MONGODB-X509"
 _CONNECT_SECONDS: Final = 10.0
 _HEARTBEAT_SECONDS: Final = 1.0
 """The driver's own 10 s would be the time in which we notice a server that has come back."""
@@ -22,7 +23,10 @@ _HEARTBEAT_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who we are to the cluster. `mechanism` None: the best one that the server has for us."""
+    """Who we are to the cluster. `mechanism` None: the best one that the server has for us.
+
+    By X.509 the certificate says it: there is no password, and "" for the name will do.
+    """
 
     name: str
     password: str = field(repr=False)
@@ -91,8 +95,12 @@ def _reason(uri: str) -> str:
 
 def _login(parsed: Mapping[str, Any], options: Mapping[str, Any]) -> Login | None:
     mechanism = options.get("authmechanism", "DEFAULT")
+    if mechanism == X509:
+        return _certified(parsed, options)
     if mechanism not in {"DEFAULT", *SCRAM_MECHANISMS}:
-        raise ConfigurationError(f"authMechanism={mechanism} is not supported; use SCRAM-SHA-256")
+        raise ConfigurationError(
+            f"authMechanism={mechanism} is not supported; use SCRAM-SHA-256 or {X509}"
+        )
     name, password = parsed["username"], parsed["password"]
     if name is None:
         return None
@@ -100,6 +108,12 @@ def _login(parsed: Mapping[str, Any], options: Mapping[str, Any]) -> Login | Non
         raise ConfigurationError("the MongoDB URI holds a user name and no password")
     source = options.get("authsource") or parsed["database"] or "admin"
     return Login(name, password, source, None if mechanism == "DEFAULT" else mechanism)
+
+
+def _certified(parsed: Mapping[str, Any], options: Mapping[str, Any]) -> Login:
+    if not options.get("tls") or not options.get("tlscertificatekeyfile"):
+        raise ConfigurationError(f"authMechanism={X509} needs tls=true and tlsCertificateKeyFile")
+    return Login(parsed["username"] or "", "", "$external", X509)
 
 
 def _tls(options: Mapping[str, Any]) -> ssl.SSLContext | None:
