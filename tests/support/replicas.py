@@ -140,7 +140,10 @@ class ReplicaSet:
     def initiate(self) -> None:
         """Make the mongods one set; the first becomes primary."""
         first, *_ = self.members
-        members = [{"_id": n, "host": each.address} for n, each in enumerate(self.members)]
+        members = [
+            {"_id": number, "host": each.address, "tags": {"number": str(number)}}
+            for number, each in enumerate(self.members)
+        ]
         for each in self.members:
             with each.client() as client:
                 until(lambda c=client: c.admin.command("ping"), f"{each.address} to answer")
