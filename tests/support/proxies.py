@@ -14,6 +14,8 @@ from tests.support.servers import free_port
 
 Client = MongoClient[dict[str, Any]]
 SELECTION_MS = 10_000
+AT_ONCE = {"MDB_PROXY_SETTLE_SECONDS": "0"}
+"""For `serving` where nobody else uses the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +46,33 @@ class Proxy:
 
 @contextmanager
 def serving(
-    mongo_uri: str, manifests: Path, log: Path, *options: str, port: int | None = None, **more: str
+    mongo_uri: str,
+    manifests: Path,
+    log: Path,
+    *options: str,
+    behind: str = "",
+    port: int | None = None,
+    **settings: str,
 ) -> Iterator[Proxy]:
     """Run the proxy with the manifests of a folder and a credential for each of them.
 
-    `port` 0 has it take a free one; `more` are variables of its environment.
+    `behind` is the cluster's URI for the test itself, when the proxy goes another way; `port` 0
+    has the proxy take a free one; `settings` are variables of its environment.
     """
     db_name = f"e2e_{uuid4().hex[:12]}"
     port = free_port() if port is None else port
     address = f"127.0.0.1:{port}"
-    cluster = {"MONGO_URI": mongo_uri, "MONGO_DB_NAME": db_name}
+    cluster = {"MONGO_URI": mongo_uri, "MONGO_DB_NAME": db_name, **settings}
     slugs = sorted(path.stem for path in manifests.glob("*.json"))
     command = ["mdb-proxy", "serve", "--manifests", str(manifests), "--listen", address, *options]
     admin: Client
-    with MongoClient(mongo_uri, serverSelectionTimeoutMS=SELECTION_MS) as admin:
+    with MongoClient(behind or mongo_uri, serverSelectionTimeoutMS=SELECTION_MS) as admin:
         try:
             made = {
                 slug: create_credential(slug, "--proxy", address, **cluster)["uri"]
                 for slug in slugs
             }
-            with program(command, log, **cluster, **more) as running:
+            with program(command, log, **cluster) as running:
                 taken = running.line().removeprefix("listening on 127.0.0.1:")
                 assert int(taken) == port or not port
                 uris = {
