@@ -92,9 +92,8 @@ def max_time(value: Any, kind: Time, scope: Scope, where: Where) -> int | None:
 def _count(value: Any, where: Where) -> int:
     given = number(value)
     if given is None:
-        path = ".".join((where.command, *where.path))
         msg = (
-            f"BSON field '{path}' is the wrong type '{type_name(value)}',"
+            f"BSON field '{where.field}' is the wrong type '{type_name(value)}',"
             " expected types '[long, int, decimal, double]'"
         )
         raise TypeMismatchError(msg, str(where))
@@ -141,11 +140,10 @@ def batch_size(value: Any, scope: Scope, where: Where) -> int | None:
     return min(_count(value, where), scope.limits.max_batch)
 
 
-def more_batch_size(value: Any, scope: Scope) -> int:
+def more_batch_size(value: Any, scope: Scope, where: Where) -> int:
     """`batchSize` of `getMore`: absent or 0 would return everything up to 16 MB."""
-    given = number(value)
     most = scope.limits.max_batch
-    return min(_whole(given), most) if given is not None and given >= 1 else most
+    return min(0 if value is None else _count(value, where), most) or most
 
 
 def cursor_options(value: Any, scope: Scope, where: Where) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from mdb_engine.exceptions import (
     FacetStageError,
     FirstStageError,
     GeoNearPositionError,
+    GeoNearShapeError,
     InvalidNamespaceError,
     LookupStageError,
     MatchShapeError,
@@ -17,12 +18,13 @@ from mdb_engine.exceptions import (
     RefusedError,
     StagePositionError,
     StageShapeError,
+    StatisticsShapeError,
     TypeMismatchError,
     UnauthorizedError,
     UnionStageError,
     UnknownStageError,
 )
-from mdb_engine.rawbson import Array, Document
+from mdb_engine.rawbson import Array, Document, render
 from mdb_engine.scope import joins, writers
 from mdb_engine.scope.caps import read_limit
 from mdb_engine.scope.clauses import blind, guarded, read_filter
@@ -97,8 +99,8 @@ def _sample_head(value: Any, scope: Scope, where: Where, place: Place) -> Stages
 def _geo_near(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
     """`$geoNear` must be first, so it carries the tenant's condition in its own query."""
     if not isinstance(value, Document):
-        msg = "$geoNear must take a nested object as its specification"
-        raise TypeMismatchError(msg, str(where))
+        msg = "invalid parameter: expected an object ($geoNear)"
+        raise GeoNearShapeError(msg, str(where))
     condition = value.get("query", EMPTY_DOCUMENT)
     for name, item in value.items():
         if name != "query":
@@ -113,6 +115,9 @@ _STORAGE_DETAILS: Final = [
 
 
 def _coll_stats(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
+    if not isinstance(value, Document):
+        msg = f"$collStats must take a nested object but found: $collStats: {render(value)}"
+        raise StatisticsShapeError(msg, str(where))
     members(value, _COLL_STATS, where)
     check_expression(value, scope, where)
     shown = {"ns": {"$literal": place.namespace}, "host": {"$literal": scope.address}}
@@ -125,8 +130,8 @@ def _index_stats(value: Any, scope: Scope, where: Where, place: Place) -> Stages
 
 
 def _documents(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
-    if place.guarded:
-        msg = "$documents can only be run with {aggregate: 1}"
+    if place.guarded and place.preceding is None:
+        msg = "'$documents' can only be run with {aggregate: 1}"
         raise InvalidNamespaceError(msg, str(where))
     return _plain(value, scope, where, place)
 
@@ -214,10 +219,12 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     if place.guarded and not (stages and _head(stages[0][0])):
         physical.append({"$match": guarded(scope, where, None, write=False)})
     seeing, factor = scope.hidden and place.inside != "$facet", 1
+    misplaced: RefusedError | None = None
     for index, (name, stage) in enumerate(stages):
         here = where.at(index, name)
         rule = _rule(name, here)
-        _check_position(name, rule, here, place, last=index == len(stages) - 1)
+        found = _misplaced(name, rule, here, place, last=index == len(stages) - 1)
+        misplaced = misplaced or found
         head = rule.head if index == 0 and place.guarded else None
         if seeing:
             sight = _sight(name, rule, stage[name], leading=index == 0 and rule.head is not None)
@@ -230,6 +237,9 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
         if factor > MAX_COPIES:
             physical.append(BOUNDED)
             factor = 1
+    if misplaced is not None:
+        # Last, as the server looks at positions when it has parsed every stage.
+        raise misplaced
     if not place.inside and not (stages and STAGES[stages[-1][0]].writes):
         physical.append({"$limit": read_limit(scope, where)})
     return [*physical, UNSET] if seeing else physical
@@ -295,15 +305,21 @@ def _rule(name: str, where: Where) -> StageRule:
     return rule
 
 
-def _check_position(name: str, rule: StageRule, where: Where, place: Place, *, last: bool) -> None:
+def _misplaced(
+    name: str, rule: StageRule, where: Where, place: Place, *, last: bool
+) -> RefusedError | None:
+    """The error of a stage that stands where it must not."""
     if place.inside not in rule.inside:
         if name in _STATISTICS and place.inside != "$facet":
-            raise UnauthorizedError(not_authorized(where.db, f"aggregate: {name}"), str(where))
+            return UnauthorizedError(not_authorized(where.db, f"aggregate: {name}"), str(where))
         msg = f"{name} is not allowed to be used within a {place.inside} stage"
-        raise _NESTED_ERRORS[place.inside](msg, str(where))
+        if place.inside != "$facet":
+            msg = f"{name} is not allowed within a {place.inside}'s sub-pipeline"
+        return _NESTED_ERRORS[place.inside](msg, str(where))
     if rule.first is not None and where.path[-2] != "0":
         msg = f"{name} is only valid as the first stage in a pipeline"
-        raise rule.first(msg, str(where))
+        return rule.first(msg, str(where))
     if rule.writes and not last:
         msg = f"{name} can only be the final stage in the pipeline"
-        raise StagePositionError(msg, str(where))
+        return StagePositionError(msg, str(where))
+    return None

@@ -112,15 +112,17 @@ def test_a_refusal_says_where(rule: Rule, value: Any) -> None:
 
 
 def test_a_wrong_type_is_told_in_the_servers_words() -> None:
-    error = wrong_type(5, where("readConcern"), "object")
-    text = "BSON field 'find.readConcern' is the wrong type 'int', expected type 'object'"
-    assert (error.reason, error.at) == (text, "readConcern")
+    error = wrong_type(5, where("x"), "object")
+    text = "BSON field 'FindCommandRequest.x' is the wrong type 'int', expected type 'object'"
+    assert (error.reason, error.at) == (text, "x")
+    error = wrong_type(5, where("filter"), "object")
+    assert (error.reason, error.at) == ("Expected field filterto be of type object", "filter")
 
 
 def test_only_known_fields_pass() -> None:
     known = frozenset({"a", "b"})
     assert shown(subfields(lazy({"b": 1}), known, where("x"))) == {"b": 1}
-    with pytest.raises(UnknownFieldError, match=r"'find\.x\.c' is an unknown field"):
+    with pytest.raises(UnknownFieldError, match=r"'FindCommandRequest\.x\.c' is an unknown field"):
         subfields(lazy({"a": 1, "c": 1}), known, where("x"))
     with pytest.raises(TypeMismatchError):
         subfields(lazy([1]), known, where("x"))
