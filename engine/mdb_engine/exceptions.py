@@ -220,8 +220,8 @@ class MatchShapeError(RefusedError):
     code, code_name = 15959, "Location15959"
 
 
-class GeoNearShapeError(RefusedError):
-    """`$geoNear` takes a document."""
+class NoDocumentError(RefusedError):
+    """What must be a document, or a list of them, is none."""
 
     code, code_name = 10065, "Location10065"
 

@@ -28,7 +28,7 @@ from mdb_proxy.directory import Directory
 from mdb_proxy.quotas import Quotas
 from mdb_proxy.sasl import COMMANDS as SASL
 from mdb_proxy.sasl import Login
-from mdb_proxy.tenant import TENANT_COMMANDS, Asking, tenant_command
+from mdb_proxy.tenant import TENANT_COMMANDS, Asking, decided, tenant_command
 from mdb_proxy.wire.compression import COMPRESSORS, unwrap, wrap
 from mdb_proxy.wire.frames import (
     MAX_BEFORE_LOGIN,
@@ -207,7 +207,7 @@ class Session:
             tools.random,
         )
         rule = TENANT_COMMANDS.get(self.command, tenant_command)
-        decision = rule(asking, lambda body: envelope.reply_to(message, body))
+        decision = decided(rule, asking, lambda body: envelope.reply_to(message, body))
         if message.more_to_come and isinstance(decision, Forward | Run):
             return replace(decision, quiet=True)
         return decision

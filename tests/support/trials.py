@@ -39,7 +39,7 @@ class DifferentError(AssertionError):
     """Both sides did not say the same."""
 
     def __init__(self, seed: int, steps: list[Step], difference: Difference) -> None:
-        self.steps = steps
+        self.steps, self.d = steps, difference
         lines = [
             f"different replies; again: make prove SEED={seed}",
             *(f"{s.number}. {s.db}: {s.command}" for s in steps),
@@ -83,7 +83,11 @@ class Trials:
                 self.tally.succeeded += bool(reply.get("ok"))
                 if found is not None and not self._allows(found):
                     return steps, found
+                if found is not None and found.parts:
+                    break
                 work.note(step, reply)
+                if work.blurred:
+                    break
         finally:
             self._twins.reset()
         return steps, None

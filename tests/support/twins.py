@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from copy import deepcopy
 from dataclasses import dataclass, field
 from hashlib import sha256
 from types import TracebackType
@@ -10,7 +11,7 @@ from uuid import uuid4
 
 from bson import Binary, Int64
 
-from tests.support.comparing import comparable, plain
+from tests.support.comparing import VIEWS, comparable, normal, plain
 from tests.support.lines import Line
 from tests.support.workloads.commands import CursorOf, SessionOf, Step
 
@@ -91,6 +92,22 @@ class Difference:
     step: Step
     private: dict[str, Any]
     ours: dict[str, Any]
+
+    @property
+    def views(self) -> list[dict[str, Any]]:
+        """What was compared: private, ours."""
+        view = VIEWS[self.step.view]
+        return [view(normal(deepcopy(reply))) for reply in (self.private, self.ours)]
+
+    @property
+    def parts(self) -> bool:
+        """Whether what follows may differ too: only one of them did something.
+
+        An error of the whole batch may come when the server has carried out a part of it.
+        """
+        batch = self.step.command.get("updates", self.step.command.get("deletes", ()))
+        some = isinstance(batch, list) and len(batch) > 1
+        return some or bool(self.private.get("ok")) != bool(self.ours.get("ok"))
 
 
 class Twins:

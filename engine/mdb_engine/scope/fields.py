@@ -10,6 +10,8 @@ from mdb_engine.exceptions import (
     FailedToParseError,
     InvalidNamespaceError,
     InvalidOptionsError,
+    NoDocumentError,
+    RefusedError,
     TypeMismatchError,
     UnauthorizedError,
     UnknownFieldError,
@@ -37,8 +39,11 @@ DROP: Final = object()
 MAX_WRITE_TIMEOUT_MS: Final = 300_000
 
 
-def wrong_type(value: Any, where: Where, expected: str) -> TypeMismatchError:
+def wrong_type(value: Any, where: Where, expected: str) -> RefusedError:
     """The server's words for a field of the wrong type."""
+    if value is None and expected == "array":
+        msg = f"invalid parameter: expected an object ({where.path[-1]})"
+        return NoDocumentError(msg, str(where))
     msg = (
         f"BSON field '{where.field}' is the wrong type '{type_name(value)}',"
         f" expected type '{expected}'"
@@ -139,6 +144,11 @@ def _flag(value: Any, _scope: Scope, where: Where) -> Any:
     raise TypeMismatchError(msg, str(where))
 
 
+def _dropped_flag(value: Any, scope: Scope, where: Where) -> Any:
+    _flag(value, scope, where)
+    return DROP
+
+
 def _optional(rule: Any) -> Any:
     """A rule for a field where null means absent, and absent stays so when the rule says None."""
 
@@ -160,7 +170,11 @@ def _projection(value: Any, scope: Scope, where: Where) -> Any:
 
 
 def _cursor(value: Any, scope: Scope, where: Where) -> Any:
-    return DROP if value is None else cursor_options(value, scope, where)
+    if where.command == "aggregate":
+        return cursor_options(value, scope, where)
+    if value is None:
+        return DROP
+    return cursor_options(subfields(value, frozenset({"batchSize"}), where), scope, where)
 
 
 def _disk_use(value: Any, scope: Scope, where: Where) -> Any:
@@ -184,11 +198,14 @@ def _read_concern(value: Any, _scope: Scope, where: Where) -> Any:
     return value
 
 
+_ANSWERED_BY_PLANS: Final = frozenset({"dbStats", "listCollections", "listDatabases"})
 _WRITE_CONCERN: Final = frozenset({"fsync", "j", "provenance", "w", "wtimeout"})
 
 
 def _write_concern(value: Any, _scope: Scope, where: Where) -> Any:
     """`w: 0` becomes `w: 1`, so that errors and limits are still seen; the wait is capped."""
+    if where.command in _ANSWERED_BY_PLANS:
+        raise InvalidOptionsError("Command does not support writeConcern", str(where))
     if not isinstance(value, Document):
         return value  # the server refuses it, each command in its own words
     for name in value:
@@ -250,6 +267,7 @@ BATCH: Final = Rule(_optional(batch_size))
 CURSOR: Final = Rule(_cursor)
 DISK_USE: Final = Rule(_disk_use)
 DROPPED: Final = Rule(_drop)
+DROPPED_FLAG: Final = Rule(_dropped_flag)
 EXPRESSION: Final = Rule(expression)
 FLAG: Final = Rule(_flag)
 LIMIT: Final = Rule(_optional(limit))

@@ -10,10 +10,10 @@ from mdb_engine.exceptions import (
     FacetStageError,
     FirstStageError,
     GeoNearPositionError,
-    GeoNearShapeError,
     InvalidNamespaceError,
     LookupStageError,
     MatchShapeError,
+    NoDocumentError,
     QueryValidationError,
     RefusedError,
     StagePositionError,
@@ -100,7 +100,7 @@ def _geo_near(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
     """`$geoNear` must be first, so it carries the tenant's condition in its own query."""
     if not isinstance(value, Document):
         msg = "invalid parameter: expected an object ($geoNear)"
-        raise GeoNearShapeError(msg, str(where))
+        raise NoDocumentError(msg, str(where))
     condition = value.get("query", EMPTY_DOCUMENT)
     for name, item in value.items():
         if name != "query":

@@ -77,12 +77,24 @@ def find(dice: Dice) -> tuple[dict[str, Any], str]:
         return command, "bag"
     command["sort"] = dice.pick(({"_id": 1}, {"_id": -1}, {"n": 1, "_id": 1}, {"s": -1, "_id": 1}))
     if dice.chance(0.05):
-        command["sort"] = dice.pick(({"n": 5}, "x", {"$bad": 1}, {"n": {"$meta": "textScore"}}, {}))
+        command["sort"] = dice.wrong(WRONG_SORTS)
         return command, "bag"
-    command |= dice.maybe(0.25, limit=lambda d: d.number(-1, 6), skip=lambda d: d.number(0, 4))
+    command |= dice.maybe(0.25, limit=limit, skip=lambda d: d.number(0, 4))
     command |= dice.maybe(0.25, batchSize=lambda d: d.number(0, 3))
     command |= dice.maybe(0.05, singleBatch=lambda d: d.chance(0.7))
     return command, "exact"
+
+
+WRONG_SORTS: Final[Sequence[Made]] = (
+    lambda d: {"n": 5},
+    lambda d: "x",
+    lambda d: {"$bad": 1},
+    lambda d: {"n": {"$meta": "textScore"}},
+)
+
+
+def limit(dice: Dice) -> int:
+    return dice.wrong((lambda d: -1,)) if dice.chance(0.1) else dice.number(0, 6)
 
 
 def bounded_find(dice: Dice) -> tuple[dict[str, Any], str]:
@@ -175,7 +187,7 @@ def deletes(dice: Dice) -> tuple[dict[str, Any], str]:
         if d.chance(0.3):
             found = {"q": condition(d), "limit": 0}
         if d.chance(0.03):
-            found["limit"] = d.pick((2, -1, "x", 1.0))
+            found["limit"] = d.wrong((lambda e: 2, lambda e: -1, lambda e: "x"))
         return {**found, **d.maybe(0.05, collation=collation)}
 
     more = dice.maybe(0.2, ordered=lambda d: d.chance(0.4))
@@ -221,10 +233,13 @@ EXPLAINABLE: Final[Sequence[Kind]] = (find, count, distinct, aggregate, updates,
 
 def explain(dice: Dice) -> tuple[dict[str, Any], str]:
     inner, _ = dice.pick(EXPLAINABLE)(dice)
-    for name in ("readConcern",):
-        inner.pop(name, None)
-    levels = ("queryPlanner", "executionStats", "allPlansExecution", "bogus")
-    return {"explain": inner, **dice.maybe(0.7, verbosity=lambda d: d.pick(levels))}, "shape"
+    inner.pop("readConcern", None)
+    dice.mistakes += any(len(inner.get(name, ())) > 1 for name in ("updates", "deletes"))
+    levels = ("queryPlanner", "executionStats", "allPlansExecution")
+    more = dice.maybe(0.7, verbosity=lambda d: d.pick(levels))
+    if dice.chance(0.05):
+        more = {"verbosity": dice.wrong((lambda d: "bogus", lambda d: 5))}
+    return {"explain": inner, **more}, "shape"
 
 
 WRONG_VALUES: Final = (5, "x", None, True, [], {}, 1.5, [5], {"a": 1}, -1, {"$gt": 1}, Int64(2**40))
@@ -249,8 +264,10 @@ def mistaken(dice: Dice) -> tuple[dict[str, Any], str]:
     elif kind == 1 and names:
         command[dice.pick(names)] = dice.pick(WRONG_VALUES)
     elif kind == 2:
-        command[dice.pick(WRONG_FIELDS)] = dice.pick(WRONG_VALUES)
-    elif names:
+        field = dice.pick(WRONG_FIELDS)
+        if definitions.VIEWS or not {"create", "collMod"} & command.keys():
+            command[field] = dice.pick(WRONG_VALUES)
+    elif isinstance(command[next(iter(command))], str):
         command[next(iter(command))] = dice.pick((5, None, {}, "", "$bad", "a..b", True, 1.5))
     return command, "bag" if view == "exact" else view
 
@@ -320,7 +337,11 @@ WRITERS: Final = frozenset({
 def seeding(dice: Dice) -> list[dict[str, Any]]:
     """Give what every workload begins with."""
     made = [{**document(dice), "_id": n} for n in range(20)]
-    return [{"insert": "t", "documents": made}, {"insert": "u", "documents": made[:7]}]
+    return [
+        {"insert": "t", "documents": made},
+        {"insert": "u", "documents": made[:7]},
+        {"insert": "w.x", "documents": made[:3]},
+    ]
 
 
 def unknown_identity(dice: Dice) -> Any:

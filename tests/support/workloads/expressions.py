@@ -118,7 +118,7 @@ OTHERS: Final[Sequence[Made]] = (
         "in": {"$add": ["$$value", {"$cond": [{"$isNumber": "$$this"}, "$$this", 1]}]}}},
     lambda d: {"$toHashedIndexKey": path(d)},
     lambda d: {"$tsSecond": path(d)},
-    lambda d: "$$NOW",
+    lambda d: {"$gt": ["$$NOW", path(d)]},
     lambda d: odd(d) if d.chance(0.3) else path(d),
     *_unary("$toString", "$toDate", "$arrayToObject", "$toObjectId", "$allElementsTrue", "$sum"),
     lambda d: {d.pick(("$maxN", "$minN", "$firstN")): {"n": 2, "input": {"$ifNull": ["$t", []]}}},

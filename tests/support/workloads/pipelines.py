@@ -120,7 +120,9 @@ def fill(dice: Dice) -> dict[str, Any]:
 
 
 def facet(dice: Dice) -> dict[str, Any]:
-    branches = {name: dice.many(lambda d: d.make(INNER), 2, 1) for name in dice.some(("f", "h"), 2)}
+    branches = {
+        name: dice.many(lambda d: d.make(INNER), 2, 1) for name in dice.some(("f", "h"), 2, 1)
+    }
     return {"$facet": branches}
 
 

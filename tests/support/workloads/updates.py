@@ -32,7 +32,7 @@ OPERATIONS: Final[Sequence[Made]] = (
     lambda d: {"$pull": {"items": {"k": d.make(OPERATORS)}}},
     lambda d: {"$pullAll": {"t": d.many(value, 3)}},
     lambda d: {"$bit": {"n": {d.pick(("and", "or", "xor")): small(d)}}},
-    lambda d: {"$currentDate": {"d": d.pick((True, {"$type": "date"}, {"$type": "timestamp"}))}},
+    lambda d: {"$currentDate": {"now": d.pick((True, {"$type": "date"}, {"$type": "timestamp"}))}},
     lambda d: {"$setOnInsert": {"new": value(d)}, "$set": {"s": word(d)}},
     lambda d: {"$set": {"t.$[]": small(d)}},
     lambda d: {"$inc": {"items.$[].k": 1}},
@@ -120,7 +120,15 @@ def with_filters(dice: Dice) -> dict[str, Any]:
         filters = [{"e": {"$gte": number(dice)}}]
         change = {"$inc": {"t.$[e]": 1}}
     if dice.chance(0.1):
-        filters = dice.pick(([], [{"x": 1}], [{"e.k": 1}, {"e.w": 1}], [{"$where": 1}], 5))
+        filters = dice.wrong(
+            (
+                lambda d: [],
+                lambda d: [{"x": 1}],
+                lambda d: [{"e.k": 1}, {"e.w": 1}],
+                lambda d: [{"$where": 1}],
+                lambda d: 5,
+            )
+        )
     return {"u": change, "arrayFilters": filters}
 
 

@@ -19,6 +19,11 @@ from tests.support.workloads.commands import (
 from tests.support.workloads.dice import Dice
 
 DATABASES: Final = ((6, "@home"), (1, "@other"))
+WELCOME: Final = frozenset({
+    "aggregate", "delete", "distinct", "find", "findAndModify", "findandmodify", "insert", "update",
+})  # fmt: skip
+"""Commands that may run inside a transaction."""
+
 Reply = dict[str, Any]
 
 
@@ -31,7 +36,8 @@ class Work:
         self._cursors: list[tuple[int, str, str]] = []
         self._transaction: dict[str, Any] | None = None
         self._transactions = 0
-        self._waiting = [("@home", c) for c in seeding(dice)] + [("@other", seeding(dice)[1])]
+        self.blurred = False
+        self._waiting = [(db, command) for db in ("@home", "@other") for command in seeding(dice)]
 
     def next(self) -> Step:
         """Give the next step."""
@@ -102,6 +108,7 @@ class Work:
             command, view = dice.weighted(READERS)(dice)
             return Step(self._made, "@home", command, view)
         command, view = dice.weighted(IN_TRANSACTION)(dice)
+        dice.mistakes += not WELCOME & command.keys()
         return Step(self._made, "@home", self._within(command), view)
 
     def _end(self) -> None:
@@ -111,6 +118,8 @@ class Work:
     def note(self, step: Step, reply: Reply) -> None:
         """Remember what a step left open on the private side."""
         failed = not reply.get("ok") or "writeErrors" in reply
+        # An upsert that fails may have created the collection on one of the sides.
+        self.blurred |= failed and "upsert" in str(step.command)
         if failed and self._transaction is not None and "txnNumber" in step.command:
             # A statement that was not even understood leaves it open (6.0.5), and what comes
             # behind would wait for it.

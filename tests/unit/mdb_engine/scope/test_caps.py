@@ -101,8 +101,8 @@ def test_times(kind: Time, value: Any, sent: int | None) -> None:
         (INF, "maxTimeMS has non-integral value"),
         (NAN, "maxTimeMS has non-integral value"),
         (Decimal128("sNaN"), "maxTimeMS has non-integral value"),
-        (-1, "-1 value for maxTimeMS is out of range [0, 2147483647]"),
-        (2**31, "2147483648 value for maxTimeMS is out of range [0, 2147483647]"),
+        (-1, "-1 value for maxTimeMS is out of range"),
+        (2**31, "2147483648 value for maxTimeMS is out of range"),
     ],
 )
 def test_times_that_are_none(kind: Time, value: Any, text: str) -> None:
@@ -168,7 +168,7 @@ def test_counts_that_are_none(value: Any, kind: str) -> None:
         caps.limit(lazy(value), SHOP, where("limit"))
     assert caught.value.reason == (
         f"BSON field 'FindCommandRequest.limit' is the wrong type '{kind}',"
-        " expected types '[long, int, decimal, double]'"
+        " expected types '[long, int, decimal, double']"
     )
 
 
