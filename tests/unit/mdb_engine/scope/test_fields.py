@@ -119,6 +119,42 @@ def test_a_wrong_type_is_told_in_the_servers_words() -> None:
     assert (error.reason, error.at) == ("Expected field filterto be of type object", "filter")
 
 
+@pytest.mark.parametrize(
+    ("command", "path", "text"),
+    [
+        ("aggregate", "explain", "explain must be a boolean"),
+        ("aggregate", "x", "Field 'x' should be a boolean value, but found: int"),
+        ("find", "tailable", "Field 'tailable' should be a boolean value, but found: int"),
+        ("create", "x", "BSON field 'create.x' is the wrong type 'int', expected type 'bool'"),
+    ],
+)
+def test_what_is_no_flag(command: str, path: str, text: str) -> None:
+    with pytest.raises(TypeMismatchError) as refused:
+        fields.FLAG.decoded(5, SHOP, where(path, command=command))
+    assert (refused.value.reason, refused.value.at) == (text, path)
+
+
+def test_a_null_projection_is_none_for_find_alone() -> None:
+    with pytest.raises(TypeMismatchError, match="Expected field projectionto be"):
+        decoded(fields.PROJECTION, None, "projection", projection=None)
+    with pytest.raises(TypeMismatchError, match=r"'findAndModify\.fields' is the wrong"):
+        fields.PROJECTION.decoded(5, SHOP, where("fields", command="findAndModify"))
+
+
+def test_a_list_has_no_write_concern() -> None:
+    with pytest.raises(RefusedError, match="does not support writeConcern") as refused:
+        fields.GENERIC["writeConcern"].decoded(
+            lazy({}), SHOP, where("writeConcern", command="listCollections")
+        )
+    assert refused.value.code == 72
+
+
+def test_what_is_dropped_must_be_right_all_the_same() -> None:
+    assert fields.DROPPED_FLAG.decoded(True, SHOP, where("x")) is fields.DROP
+    with pytest.raises(TypeMismatchError):
+        fields.DROPPED_FLAG.decoded(1, SHOP, where("x"))
+
+
 def test_only_known_fields_pass() -> None:
     known = frozenset({"a", "b"})
     assert shown(subfields(lazy({"b": 1}), known, where("x"))) == {"b": 1}
