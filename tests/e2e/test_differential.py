@@ -5,10 +5,8 @@ comparison, `tests/support/allowed` which differences docs/differences.md justif
 runs many more.
 """
 
-import json
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -17,8 +15,9 @@ from hypothesis import strategies as st
 
 from tests.support import config
 from tests.support.allowed import ALLOWED
+from tests.support.laboratory import laboratory
 from tests.support.programs import ROOT
-from tests.support.proxies import Proxy, serving
+from tests.support.proxies import Proxy
 from tests.support.trials import DifferentError, Trials, many
 from tests.support.twins import Twins, stem
 
@@ -26,7 +25,6 @@ LENGTH: Final = 150
 """Steps of one workload."""
 
 COMMANDS: Final = config.PROVE or 900
-OTHERS: Final = ("crm", "lab2", "tea")
 
 
 @pytest.fixture(scope="module")
@@ -37,26 +35,9 @@ def name() -> str:
 
 @pytest.fixture(scope="module")
 def proxy(mongo_uri: str, name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """Run a proxy for an app called `lab` whose home is that database, and for others."""
-    folder = tmp_path_factory.mktemp("lab")
-    homes = {"lab": name, **{slug: slug for slug in OTHERS}}
-    for slug, home in homes.items():
-        manifest = {"schema_version": "2.0", "slug": slug, "name": slug, "status": "active"}
-        path = folder / f"{slug}.json"
-        path.write_text(json.dumps(manifest | {"database": home}), encoding="utf-8")
-    with serving(mongo_uri, folder, folder / "stderr.log") as running:
-        for slug in OTHERS:
-            occupy(running, slug)
+    """Run a proxy for an app whose home is that database, and for others."""
+    with laboratory(mongo_uri, name, tmp_path_factory.mktemp("lab")) as running:
         yield running
-
-
-def occupy(proxy: Proxy, slug: str) -> None:
-    """Let another app have collections of the same names, with other things in them."""
-    with proxy.client(slug) as client:
-        for collection in ("t", "u", "w.x"):
-            made = [{"_id": n, "n": n, "s": "tea", "canary": slug} for n in range(30)]
-            client[slug][collection].insert_many(made)
-        client[slug].t.create_index("n", unique=True)
 
 
 @pytest.fixture(scope="module")
@@ -90,4 +71,3 @@ def test_workloads_that_shrink(trials: Trials, source: random.Random) -> None:
 def test_every_difference_that_is_allowed_is_told_to_users() -> None:
     told = (ROOT / "docs" / "differences.md").read_text("utf-8")
     assert [row for row in ALLOWED if f"| {row} |" not in told] == []
-    assert Path(ROOT / "docs" / "differences.md").is_file()

@@ -36,6 +36,10 @@ class Line:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
         self._socket.close()
 
     def _log_in(self, user: str, password: str, source: str) -> None:

@@ -31,6 +31,7 @@ class Side:
     stem: str
     cursors: dict[int, Int64] = field(default_factory=dict)
     turn: int = 0
+    salt: str = field(default_factory=lambda: uuid4().hex)
 
     def send(self, step: Step) -> None:
         """Send a step in this side's words."""
@@ -61,8 +62,8 @@ class Side:
         return [self._own(item) for item in value] if isinstance(value, list) else value
 
     def session(self, number: int) -> Binary:
-        """Give the id of a session that no other run uses; the same one on both sides."""
-        return Binary(sha256(f"{self.stem}.{self.turn}.{number}".encode()).digest()[:16], 4)
+        """Give the id of a session that no other run uses."""
+        return Binary(sha256(f"{self.salt}.{self.turn}.{number}".encode()).digest()[:16], 4)
 
     def reset(self, transactions: Iterable[Mapping[str, Any]]) -> None:
         """End transactions, close cursors and drop the databases."""
