@@ -8,7 +8,15 @@ from typing import Any, Final
 
 from bson.int64 import Int64
 
-from mdb_engine.exceptions import CursorNotFoundError, TypeMismatchError, UnauthorizedError
+from mdb_engine.exceptions import (
+    CursorNotFoundError,
+    NoSessionCursorError,
+    OtherSessionCursorError,
+    RefusedError,
+    SessionCursorError,
+    TypeMismatchError,
+    UnauthorizedError,
+)
 from mdb_engine.rawbson import Array, Document, encode, find, render
 from mdb_engine.scope.caps import Time, max_time
 from mdb_engine.scope.commands import rewrite
@@ -98,8 +106,18 @@ def _check_ownership(asking: Asking, cursor: Cursor, session: bytes | None) -> N
         )
         raise UnauthorizedError(msg, "collection")
     if session != cursor.session:
-        msg = f"Cannot run getMore on cursor {asking.command['getMore']} in another session"
-        raise UnauthorizedError(msg, "lsid")
+        raise _other_session(asking.command["getMore"], cursor.session, session)
+
+
+def _other_session(number: int, opened: bytes | None, read: bytes | None) -> RefusedError:
+    """The server's words (6.0.5), without the ids of sessions."""
+    start = f"Cannot run getMore on cursor {number}, which was"
+    if opened is None:
+        msg = f"{start} not created in a session, in session "
+        return NoSessionCursorError(msg, "lsid")
+    if read is None:
+        return SessionCursorError(f"{start} created in session , without an lsid", "lsid")
+    return OtherSessionCursorError(f"{start} created in session , in session ", "lsid")
 
 
 def _followed(

@@ -29,7 +29,7 @@ from mdb_proxy.holds import TENANT_COMMANDS
 from mdb_proxy.quotas import Quotas
 from mdb_proxy.sasl import COMMANDS as SASL
 from mdb_proxy.sasl import Login
-from mdb_proxy.tenant import Asking, tenant_command
+from mdb_proxy.tenant import Asking, decided, tenant_command
 from mdb_proxy.wire.compression import COMPRESSORS, unwrap, wrap
 from mdb_proxy.wire.frames import (
     MAX_BEFORE_LOGIN,
@@ -226,7 +226,7 @@ class Session:
         tools.quotas.spend(scope.slug, scope.limits, tools.tick())
         asking = tools.asking(command, scope, credential.name)
         rule = TENANT_COMMANDS.get(self.command, tenant_command)
-        decision = rule(asking, lambda body: envelope.reply_to(message, body))
+        decision = decided(rule, asking, lambda body: envelope.reply_to(message, body))
         if message.more_to_come and isinstance(decision, Forward | Run):
             return replace(decision, quiet=True)
         return decision

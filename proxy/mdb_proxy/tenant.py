@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from mdb_engine.exceptions import (
     NotSupportedInTransactionError,
+    OverloadedError,
+    RefusedError,
 )
 from mdb_engine.rawbson import Array, Document, encode, find, walk
 from mdb_engine.scope.commands import COMMANDS, command_name, rewrite
@@ -296,8 +298,53 @@ def _aborting(asking: Asking, asked: Asked, session: bytes | None, send: Send) -
         found = yield made
         body, pin = answer(found.body, asked), found.member
     if asked.physical.kept or "startTransaction" not in asking.command:
-        given = asked.physical.command
-        names = ("lsid", "txnNumber", "autocommit")
-        abort = {"abortTransaction": 1, **{n: given[n] for n in names if n in given}}
-        yield envelope.exchange({**abort, "$db": "admin"}, asking.app, pin=pin)
+        yield _abort(asking, asked.physical.command, pin)
     return send(body)
+
+
+def _abort(asking: Asking, statement: Mapping[str, Any], pin: str | None) -> Exchange:
+    names = ("lsid", "txnNumber", "autocommit")
+    abort = {"abortTransaction": 1, **{n: statement[n] for n in names if n in statement}}
+    return envelope.exchange({**abort, "$db": "admin"}, asking.app, pin=pin)
+
+
+def decided(rule: Callable[[Asking, Send], Decision], asking: Asking, send: Send) -> Decision:
+    """What a rule decides; what it refuses inside a transaction ends that.
+
+    The server ends one for nearly every error (6.0.5). Were it left open, a client that commits
+    all the same would commit a part.
+
+    Raises:
+        RefusedError: there is no transaction to end.
+    """
+    try:
+        return rule(asking, send)
+    except (NotSupportedInTransactionError, OverloadedError):
+        raise
+    except RefusedError as error:
+        open_in = _open_transaction(asking)
+        if open_in is None:
+            raise
+        return Run(_broken_off(asking, *open_in, error))
+
+
+def _open_transaction(asking: Asking) -> tuple[bytes, str] | None:
+    """Session and member of the transaction that the command belongs to, if we know it."""
+    command = asking.command
+    if command.get("autocommit") is not False or "startTransaction" in command:
+        return None
+    try:
+        session = asking.session()
+    except RefusedError:
+        return None
+    number = command.get("txnNumber")
+    if session is None or not isinstance(number, int) or asking.name in _ENDINGS:
+        return None
+    member = asking.sessions.pinned(asking.app, session, number)
+    return None if member is None else (session, member)
+
+
+def _broken_off(asking: Asking, session: bytes, member: str, error: RefusedError) -> Steps:
+    yield _abort(asking, {**asking.command, "lsid": lsid(session)}, member)
+    asking.sessions.ended(asking.app, session)
+    raise error

@@ -186,8 +186,8 @@ def tag(value: Any, scope: Scope, where: Where) -> Document:
         TypeMismatchError: not a document. ResourceLimitExceeded: too large with the tag.
     """
     if not isinstance(value, Document):
-        path = ".".join((where.command, *where.path))
-        msg = f"BSON field '{path}' is the wrong type '{type_name(value)}', expected type 'object'"
+        kind = type_name(value)
+        msg = f"BSON field '{where.field}' is the wrong type '{kind}', expected type 'object'"
         raise TypeMismatchError(msg, str(where))
     check(value.data)
     data = splice_tag(value.data, scope)

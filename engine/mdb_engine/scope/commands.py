@@ -14,7 +14,6 @@ from mdb_engine.exceptions import (
     InvalidNamespaceError,
     MissingFieldError,
     UnauthorizedError,
-    UnknownFieldError,
 )
 from mdb_engine.rawbson import Document, render
 from mdb_engine.scope import fields as f
@@ -203,8 +202,8 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
             "limit": f.LIMIT,
             "max": f.PASS,
             "min": f.PASS,
-            "noCursorTimeout": f.DROPPED,
-            "oplogReplay": f.DROPPED,
+            "noCursorTimeout": f.DROPPED_FLAG,
+            "oplogReplay": f.DROPPED_FLAG,
             "projection": f.PROJECTION,
             "returnKey": f.PASS,
             "showRecordId": f.PASS,
@@ -411,7 +410,7 @@ def _fields(
 ) -> dict[str, Any]:
     for name in row.required:
         if name not in command:
-            msg = f"BSON field '{where.command}.{name}' is missing but a required field"
+            msg = f"BSON field '{where.at(name).field}' is missing but a required field"
             raise MissingFieldError(msg, str(where.at(name)))
     result: dict[str, Any] = {}
     for given, value in command.items():
@@ -420,8 +419,7 @@ def _fields(
             continue
         rule = row.fields.get(name) or GENERIC.get(name)
         if rule is None or name in result:
-            msg = f"BSON field '{where.command}.{name}' is an unknown field."
-            raise UnknownFieldError(msg, str(where.at(name)))
+            raise f.unknown_field(where.at(name))
         _set(result, name, rule.decoded(value, scope, where.at(name)))
     for name in row.always:
         if name not in command:

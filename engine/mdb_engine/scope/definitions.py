@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from mdb_engine.exceptions import (
     CannotCreateIndexError,
+    IndexOptionError,
     InvalidOptionsError,
     TypeMismatchError,
     UnauthorizedError,
 )
-from mdb_engine.rawbson import Array, Document
+from mdb_engine.rawbson import Array, Document, render
 from mdb_engine.scope.clauses import schemas_spared, validator
 from mdb_engine.scope.fields import (
     DROP,
@@ -178,6 +179,8 @@ def _language(value: Any, _scope: Scope, where: Where) -> Any:
 
 
 def _partial_filter(value: Any, scope: Scope, where: Where) -> Any:
+    if not isinstance(value, Document):
+        return value  # the server refuses it in its own words
     check_filter(value, scope, where)
     return schemas_spared(value, scope, where)
 
@@ -222,9 +225,23 @@ def _index(value: Any, scope: Scope, where: Where) -> dict[str, Any]:
     if isinstance(value, Document) and where.owner.get("ignoreUnknownIndexOptions") is True:
         spec = {name: item for name, item in value.items() if name in _INDEX}
     else:
-        spec = subfields(value, frozenset(_INDEX), where)
+        spec = _known(value, where)
     result = {n: _INDEX[n].decoded(v, scope, where.at(n)) for n, v in spec.items()}
     return {name: item for name, item in result.items() if item is not DROP}
+
+
+def _known(value: Any, where: Where) -> Document:
+    if not isinstance(value, Document):
+        raise wrong_type(value, where, "object")
+    for name in value:
+        if name not in _INDEX:
+            shown = render(value)
+            msg = (
+                f"Error in specification {shown} :: caused by :: The field '{name}' is not valid"
+                f" for an index specification. Specification: {shown}"
+            )
+            raise IndexOptionError(msg, str(where.at(name)))
+    return value
 
 
 def _commit_quorum(value: Any, _scope: Scope, where: Where) -> Any:

@@ -8,13 +8,18 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mdb_engine.exceptions import (
+    FacetBranchError,
+    FacetItemError,
     FacetShapeError,
     FailedToParseError,
+    GraphOptionError,
     InvalidNamespaceError,
     QueryValidationError,
+    RefusedError,
+    TypeMismatchError,
     UnknownFieldError,
 )
-from mdb_engine.rawbson import Array, Document
+from mdb_engine.rawbson import Array, Document, render
 from mdb_engine.scope.caps import number
 from mdb_engine.scope.clauses import foreign_collation, guarded, read_filter
 from mdb_engine.scope.model import TAG_FIELD, Scope, Where
@@ -66,13 +71,35 @@ class Place:
 def members(value: Any, known: frozenset[str], where: Where) -> Document:
     """The operand of a stage as a document that holds known members only."""
     if not isinstance(value, Document):
-        msg = f"the {where.path[-1]} specification must be an object, found {type_name(value)}"
+        stage = where.path[-1]
+        kinds = "an object or string" if stage == "$unionWith" else "an object"
+        msg = f"the {stage} stage specification must be {kinds}, but found {type_name(value)}"
         raise FailedToParseError(msg, str(where))
     for name in value:
         if name not in known:
             msg = f"BSON field '{where.path[-1]}.{name}' is an unknown field."
             raise UnknownFieldError(msg, str(where.at(name)))
     return value
+
+
+def _options(value: Any, known: frozenset[str], where: Where) -> Document:
+    """The operand of a join, whose unknown members the server reports in words of their own."""
+    if isinstance(value, Document):
+        for name in value:
+            if name not in known:
+                raise _unknown_option(name, value[name], where)
+    return members(value, known, where)
+
+
+def _unknown_option(name: str, value: Any, where: Where) -> RefusedError:
+    here = str(where.at(name))
+    if where.path[-1] == "$graphLookup":
+        return GraphOptionError(f"Unknown argument to $graphLookup: {name}", here)
+    if isinstance(value, str):
+        return FailedToParseError(f"unknown argument to $lookup: {name}", here)
+    kind = type_name(value)
+    msg = f"$lookup argument '{name}' must be a string, found {name}: {render(value)}: {kind}"
+    return FailedToParseError(msg, here)
 
 
 def noted(name: Any, scope: Scope, where: Where, *, write: bool = False) -> Target:
@@ -126,7 +153,7 @@ def _source(name: Any, scope: Scope, where: Where) -> str:
     if not isinstance(name, str):
         # On a replica set a document here reads the oplog, everybody's (6.0.5).
         stage = where.path[-1]
-        msg = f"{stage} argument 'from' must be a string, is type {type_name(name)}"
+        msg = f"{stage} 'from' field must be a string, but found {type_name(name)}"
         raise FailedToParseError(msg, str(where.at("from")))
     return noted(name, scope, where.at("from")).physical
 
@@ -136,7 +163,7 @@ _LOOKUP: Final = frozenset({"as", "foreignField", "from", "let", "localField", "
 
 def lookup(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     """`$lookup` in its three forms."""
-    spec = members(value, _LOOKUP, where)
+    spec = _options(value, _LOOKUP, where)
     if "let" in spec:
         check_expression(spec["let"], scope, where.at("let"))
     if "from" not in spec:
@@ -153,10 +180,14 @@ def lookup(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     return [{"$lookup": {**fields, "pipeline": [guard, UNSET] if scope.hidden else [guard]}}]
 
 
+_NO_PIPELINE: Final = "must specify 'pipeline' when 'from' is empty"
+
+
 def _without_source(spec: Document, scope: Scope, where: Where, place: Place) -> Stages:
     first = spec.get("pipeline", EMPTY_ARRAY)
     if not isinstance(first, Array) or not first or not _is(first[0], "$documents"):
-        msg = "must specify 'pipeline' beginning with $documents when 'from' is empty"
+        msg = "$lookup stage without explicit collection must have a pipeline with $documents as"
+        msg = f"{msg} first stage" if "pipeline" in spec else _NO_PIPELINE
         raise FailedToParseError(msg, str(where))
     return place.rewrite(first, scope, where.at("pipeline"), place.nested("$lookup", guarded=False))
 
@@ -216,7 +247,10 @@ _GRAPH_LOOKUP: Final = frozenset({
 
 def graph_lookup(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     """`$graphLookup`: the condition holds at every step of the search."""
-    spec = members(value, _GRAPH_LOOKUP, where)
+    spec = _options(value, _GRAPH_LOOKUP, where)
+    if "from" not in spec:
+        msg = f"missing 'from' option to $graphLookup stage specification: {render(spec)}"
+        raise FailedToParseError(msg, str(where.at("from")))
     check_expression(spec.get("startWith"), scope, where.at("startWith"))
     condition = spec.get("restrictSearchWithMatch", EMPTY_DOCUMENT)
     fields = {
@@ -260,10 +294,21 @@ def union_with(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     here = where.at("pipeline")
     if coll is None:
         if not isinstance(inner, Array) or not inner or not _is(inner[0], "$documents"):
-            msg = "$unionWith without 'coll' must begin with $documents"
+            msg = (
+                "$unionWith stage without explicit collection must have a pipeline with"
+                " $documents as first stage"
+            )
             raise FailedToParseError(msg, str(where))
         stages = place.rewrite(inner, scope, here, place.nested("$unionWith", guarded=False))
         return [{"$unionWith": {"pipeline": stages}}]
+    for name, given, kind in (("coll", coll, str), ("pipeline", inner, Array)):
+        if not isinstance(given, kind):
+            expected = "string" if kind is str else "array"
+            msg = (
+                f"BSON field '$unionWith.{name}' is the wrong type '{type_name(given)}',"
+                f" expected type '{expected}'"
+            )
+            raise TypeMismatchError(msg, str(where.at(name)))
     physical = noted(coll, scope, where.at("coll")).physical
     inside = place.nested("$unionWith", source=physical)
     stages = place.rewrite(inner, scope, here, inside)
@@ -272,11 +317,30 @@ def union_with(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
 
 def facet(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     """`$facet`: the documents come from outside; what the branches join has its own condition."""
-    if not isinstance(value, Document):
-        msg = "the $facet specification must be a non-empty object"
+    if not isinstance(value, Document) or not value:
+        msg = (
+            "the $facet specification must be a non-empty object,"
+            f" but found: $facet: {render(value)}"
+        )
         raise FacetShapeError(msg, str(where))
+    for name, branch in value.items():
+        _check_branch(name, branch, where.at(name))
     inside = place.nested("$facet", guarded=False)
     return [{"$facet": {n: place.rewrite(p, scope, where.at(n), inside) for n, p in value.items()}}]
+
+
+def _check_branch(name: str, value: Any, where: Where) -> None:
+    if not isinstance(value, Array):
+        msg = f"arguments to $facet must be arrays, {name} is type {type_name(value)}"
+        raise FacetBranchError(msg, str(where))
+    for index, item in enumerate(value):
+        if not isinstance(item, Document) or not item:
+            kind = type_name(item)
+            msg = (
+                "elements of arrays in $facet spec must be non-empty objects,"
+                f" {name} argument contained an element of type {kind}: {index}: {render(item)}"
+            )
+            raise FacetItemError(msg, str(where.at(index)))
 
 
 def check_nesting(place: Place, scope: Scope, where: Where) -> None:

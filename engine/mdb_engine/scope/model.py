@@ -14,6 +14,9 @@ TAG_FIELD: Final = "app_id"
 
 MAX_MESSAGE_BYTES: Final = 48_000_000
 
+PARSED_AS: Final[Mapping[str, str]] = {"find": "FindCommandRequest"}
+"""Commands whose fields the server's errors name otherwise (6.0.5)."""
+
 Path = tuple[str, ...]
 """Where a value stands in a command: `("pipeline", "2", "$lookup", "from")`."""
 
@@ -215,6 +218,12 @@ class Where:
     def inside(self, owner: Mapping[str, Any], *steps: str | int) -> Where:
         """Further down, in another document (one statement of a batch, say)."""
         return Where(self.command, self.db, owner, (*self.path, *map(str, steps)), self.notes)
+
+    @property
+    def field(self) -> str:
+        """The field as the server's parser names it (6.0.5): no index but a last one."""
+        steps = [s for s in self.path[:-1] if not s.isdecimal()]
+        return ".".join((PARSED_AS.get(self.command, self.command), *steps, *self.path[-1:]))
 
     def __str__(self) -> str:
         return ".".join(self.path)

@@ -34,6 +34,11 @@ from mdb_engine.scope.steps import step as _step
 from mdb_engine.scope.walk import check_filter
 
 _NOT_FOUND: Final = 26
+_NULL_ID: Final = 51132
+_FOUND: Final = (
+    "$merge with whenMatched: fail found an existing document with the same values for the 'on'"
+    " fields :: caused by :: "
+)
 _LARGE_BATCH: Final = 100_000
 
 
@@ -244,13 +249,14 @@ def _out(asked: Asked, token: str) -> Part:
     passing = temporary(scope, token)
     options, indexes = yield from _target_definition(target, scope)
     limit = {"maxTimeMS": scope.limits.definition_time_ms, "$db": scope.database}
-    yield from _step({"create": passing, **options, **limit})
+    made: list[Mapping[str, Any]] = [{"create": passing, **options, **limit}]
+    if indexes:
+        made.append({"createIndexes": passing, "indexes": indexes, **limit})
+    yield from _step(made[0])
     try:
-        if indexes:
-            yield from _step({"createIndexes": passing, "indexes": indexes, **limit})
-        # Without `on`, which would ask for an index under the command's own collation.
-        merge = {"into": passing, "whenMatched": "fail", "whenNotMatched": "insert"}
-        reply = yield from _step({**physical, "pipeline": [*stages[:-1], {"$merge": merge}]})
+        for step in made[1:]:
+            yield from _step(step)
+        reply = yield from _filled(physical, stages[:-1], passing, made)
         rename = {
             "renameCollection": f"{scope.database}.{passing}",
             "to": f"{scope.database}.{target}",
@@ -260,9 +266,36 @@ def _out(asked: Asked, token: str) -> Part:
     except FailedError as error:
         yield {"drop": passing, **limit}
         text = str(Document(error.reply).get("errmsg", ""))
-        text = text.replace("$merge", "$out").replace(passing, target)
+        text = text.replace(_FOUND, "").replace("$merge", "$out").replace(passing, target)
         raise FailedError(encode({**Document(error.reply), "errmsg": text})) from None
     return {**reply, "cursor": {**reply["cursor"], "ns": asked.namespace}}
+
+
+def _filled(
+    physical: Mapping[str, Any], stages: list[Any], passing: str, made: list[Mapping[str, Any]]
+) -> Part:
+    """Write the results into the temporary collection.
+
+    `$merge` refuses an `_id` that is null, which `$out` takes, and which every `$group` of all
+    documents yields; such a document comes by way of a cursor.
+    """
+    # Without `on`, which would ask for an index under the command's own collation.
+    merge = {"$merge": {"into": passing, "whenMatched": "fail", "whenNotMatched": "insert"}}
+    try:
+        return (yield from _step({**physical, "pipeline": [*stages, merge]}))
+    except FailedError as error:
+        if Document(error.reply).get("code") != _NULL_ID:
+            raise
+    for step in ({"drop": passing, "$db": physical["$db"]}, *made):
+        yield from _step(step)
+    others = {"$match": {"_id": {"$ne": None}}}
+    reply = yield from _step({**physical, "pipeline": [*stages, others, merge]})
+    alone = {**physical, "pipeline": [*stages, {"$match": {"_id": None}}], "cursor": {}}
+    found = yield from _drained(alone, str(physical["aggregate"]))
+    inserted = yield from _step({"insert": passing, "documents": found, "$db": physical["$db"]})
+    for refused in inserted.get("writeErrors", ()):
+        raise _failed(str(refused["errmsg"]), refused["code"], f"Location{refused['code']}")
+    return reply
 
 
 def _target_definition(target: str, scope: Scope) -> Part:

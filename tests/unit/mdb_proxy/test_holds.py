@@ -201,11 +201,11 @@ def test_nobody_else_sees_a_cursor() -> None:
         ({"collection": "users"}, 13, "collection"),
         ({"collection": {"a": 1}}, 13, "collection"),
         ({"$db": "other"}, 13, "collection"),
-        ({"lsid": client_session()}, 13, "lsid"),
+        ({"lsid": client_session()}, 50736, "lsid"),
         ({"lsid": {**client_session(), "uid": b"x"}}, 72, "lsid"),
         ({"x": 1}, 40415, "x"),
         ({"maxTimeMS": 5}, 2, "maxTimeMS"),
-        ({"maxTimeMS": "x"}, 2, "maxTimeMS"),
+        ({"maxTimeMS": "x"}, 14, "maxTimeMS"),
     ],
 )
 def test_what_is_wrong_with_a_get_more(fields: Fields, code: int, at: str) -> None:

@@ -8,7 +8,12 @@ import bson
 import pytest
 from bson import Binary, Int64
 
-from mdb_engine.exceptions import CursorNotFoundError, RefusedError, UnauthorizedError
+from mdb_engine.exceptions import (
+    CursorNotFoundError,
+    NoSessionCursorError,
+    RefusedError,
+    UnauthorizedError,
+)
 from mdb_proxy.decisions import Ask, Exchange, Reply, Run
 from mdb_proxy.holds import TENANT_COMMANDS
 from mdb_proxy.neighbours import RULES, for_another
@@ -83,7 +88,7 @@ def test_the_owner_counts_the_documents() -> None:
         ({"app": "crm", "user": "shop"}, None),
         ({"app": "shop", "user": "gone"}, None),
         ({"command": {**MORE, "collection": "other"}}, UnauthorizedError),
-        ({"command": {**MORE, "lsid": SESSION}}, UnauthorizedError),
+        ({"command": {**MORE, "lsid": SESSION}}, NoSessionCursorError),
         ({"command": {"find": "tasks", "$db": "shop"}}, None),
     ],
 )

@@ -8,7 +8,7 @@ import bson
 import pytest
 from bson import Binary, Int64, Timestamp
 
-from mdb_engine.exceptions import OperationFailedError
+from mdb_engine.exceptions import OperationFailedError, RefusedError
 from mdb_engine.scope.model import Features
 from mdb_proxy.cursors import SESSION_SECONDS
 from mdb_proxy.decisions import Answer, Run
@@ -264,6 +264,69 @@ def test_the_abort_goes_to_the_transactions_member() -> None:
     decision.steps.close()
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"find": "tasks", "filter": 5},
+        {"find": "eu_tasks$"},
+        {"update": "tasks", "updates": [{"q": {"$where": "1"}, "u": {}}]},
+        {"getMore": Int64(5), "collection": "tasks"},
+        {"nope": 1},
+    ],
+)
+def test_a_transaction_ends_with_a_command_that_is_refused(statement: Fields) -> None:
+    world, (talk,) = talks("shop")
+    start = {**FIND, **TRANSACTION, "startTransaction": True}
+    carry_out(talk.forward(start), [opened(0)], "m2:27017")
+    decision = talk.decide({**statement, **TRANSACTION, "$db": "shop"})
+    assert isinstance(decision, Run)
+    exchange = next(decision.steps)
+    assert exchange.pin == "m2:27017"
+    assert told(exchange) == {
+        "abortTransaction": 1,
+        "lsid": cluster_session(),
+        "txnNumber": 1,
+        "autocommit": False,
+        "$db": "admin",
+    }
+    with pytest.raises(RefusedError):
+        decision.steps.send(Answer(bson.encode(OK), "m2:27017"))
+    world.sessions.admit("shop", 1, world.tick())
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ({"find": "tasks", "filter": 5, "startTransaction": True}, 14),
+        ({"find": "tasks", "filter": 5, "autocommit": True}, 14),
+        ({"find": "tasks", "filter": 5, "txnNumber": Int64(9)}, 14),
+        ({"find": "tasks", "filter": 5, "txnNumber": "1"}, 14),
+        ({"find": "tasks", "filter": 5, "lsid": {"id": 5}}, 14),
+        ({"commitTransaction": 1, "x": 5, "$db": "admin"}, 40415),
+        ({"listCollections": 1}, 263),
+    ],
+)
+def test_what_does_not_end_a_transaction(command: Fields, code: int) -> None:
+    talk = shop()
+    talk.ask({**FIND, **TRANSACTION, "startTransaction": True}, opened(0))
+    first, value = next(iter(command.items()))
+    given = {first: value, **TRANSACTION, "$db": "shop", **command}
+    assert talk.ask(given)["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("opened_in", "read_in", "code"),
+    [(None, 1, 50736), (1, None, 50737), (1, 2, 50738)],
+)
+def test_a_cursor_is_read_in_the_session_that_opened_it(
+    opened_in: int | None, read_in: int | None, code: int
+) -> None:
+    talk = shop()
+    sessions = [{"lsid": client_session(n)} if n else {} for n in (opened_in, read_in)]
+    talk.ask({**FIND, **sessions[0]}, opened())
+    assert talk.ask({**MORE, **sessions[1]})["code"] == code
+
+
 # Plans.
 
 
@@ -323,7 +386,7 @@ def test_a_cursor_that_a_plan_leaves_open_is_the_clients() -> None:
     assert world.cursors.count("shop") == 1
     more = {**MORE, "lsid": client_session()}
     assert other.ask({**more, "$db": "crm"})["code"] == 43
-    assert talk.ask(MORE)["code"] == 13
+    assert talk.ask(MORE)["code"] == 50737
     forward = talk.forward(more)
     assert told(forward.exchange)["collection"] == "shop_tasks"
     assert forward.exchange.pin == MEMBER

@@ -41,6 +41,12 @@ def test_a_row_fits_its_command(name: str, row: CommandRow) -> None:
     assert not is_denied(name)
 
 
+def test_an_aggregation_says_that_it_wants_a_cursor() -> None:
+    with pytest.raises(RefusedError, match="The 'cursor' option is required") as refused:
+        rewrite(command(aggregate="tasks", pipeline=[]), SHOP)
+    assert (refused.value.code, refused.value.at) == (9, "cursor")
+
+
 @ROWS
 def test_a_row_leaves_the_generic_fields_alone(name: str, row: CommandRow) -> None:
     assert not set(row.fields) & {*GENERIC, "maxTimeMS"}
