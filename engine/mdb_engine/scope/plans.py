@@ -320,14 +320,17 @@ def _target_definition(target: str, scope: Scope) -> Part:
 
 def _check_replaceable(namespace: str, kind: Any, options: Mapping[str, Any]) -> None:
     if kind == "view":
-        text = f"Namespace {namespace} is a view, not a collection"
+        text = f"{_LATE}Namespace {namespace} is a view, not a collection"
         raise _failed(text, 166, "CommandNotSupportedOnView")
     if kind == "timeseries":
-        text = f"Namespace {namespace} is a timeseries collection"
+        text = f"{_LATE}Namespace {namespace} is a timeseries collection"
         raise _failed(text, 166, "CommandNotSupportedOnView")
     if options.get("capped"):
-        text = f"namespace '{namespace}' is capped so it can't be used for $out"
+        text = f"{_LATE}namespace '{namespace}' is capped so it can't be used for $out"
         raise _failed(text, 17152, "Location17152")
+
+
+_LATE: Final = "PlanExecutor error during aggregation :: caused by :: "
 
 
 def _failed(text: str, code: int, name: str) -> FailedError:
