@@ -117,6 +117,12 @@ class NamespaceNotFoundError(RefusedError):
     code, code_name, http_status = 26, "NamespaceNotFound", 404
 
 
+class IndexNotFoundError(RefusedError):
+    """The search index does not exist."""
+
+    code, code_name, http_status = 27, "IndexNotFound", 404
+
+
 class CursorNotFoundError(RefusedError):
     """The cursor does not exist, or is not this client's."""
 
@@ -145,6 +151,12 @@ class CannotCreateIndexError(RefusedError):
     """The index definition is not possible."""
 
     code, code_name = 67, "CannotCreateIndex"
+
+
+class IndexAlreadyExistsError(RefusedError):
+    """A search index of that name exists."""
+
+    code, code_name, http_status = 68, "IndexAlreadyExists", 409
 
 
 class InvalidOptionsError(RefusedError):

@@ -18,7 +18,7 @@ class Exchange:
         body: BSON of the body, with `$db`. sections: document sequences, by name.
         app: the slug, for fairness between apps. pin: `host:port` of the member that must answer.
         read_preference: as drivers spell it (`{"mode": ...}`); None for the primary.
-        awaited: may wait for new documents.
+        awaited: may wait for new documents. time_ms: how long the cluster may work on it.
     """
 
     body: bytes
@@ -27,6 +27,7 @@ class Exchange:
     pin: str | None = None
     read_preference: Mapping[str, Any] | None = None
     awaited: bool = False
+    time_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,12 +34,13 @@ MAX_BODY: Final = 16_793_600
 BACKOFF_MS: Final = 100
 """How long a driver waits before it repeats what an overload refused."""
 
-SEQUENCE_OF: Final[Mapping[str, str]] = {
-    "delete": "deletes",
-    "insert": "documents",
-    "update": "updates",
+SEQUENCES_OF: Final[Mapping[str, frozenset[str]]] = {
+    "bulkWrite": frozenset({"nsInfo", "ops"}),
+    "delete": frozenset({"deletes"}),
+    "insert": frozenset({"documents"}),
+    "update": frozenset({"updates"}),
 }
-"""The one document sequence that each command may bring."""
+"""The document sequences that each command may bring."""
 
 
 def logical(message: Message) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def _add_sections(fields: dict[str, Any], command: str, message: Message) -> Non
         if name in fields:
             msg = f"Duplicate field between body and document sequence {name}"
             raise SectionInBodyError(msg, name)
-        if SEQUENCE_OF.get(command) != name:
+        if name not in SEQUENCES_OF.get(command, ()):
             msg = f"BSON field '{command}.{name}' is an unknown field."
             raise UnknownFieldError(msg, name)
         seen.add(name)
@@ -125,7 +126,7 @@ def exchange(command: Mapping[str, Any], app: str, **more: Any) -> Exchange:
         (name, tuple(encode(item) for item in command[name]))
         for name in SEQUENCES.intersection(command)
     )
-    return Exchange(encode(body), sections, app, **more)
+    return Exchange(encode(body), sections, app, time_ms=command.get("maxTimeMS"), **more)
 
 
 def reply_to(request: Message, body: bytes) -> bytes:

@@ -78,8 +78,19 @@ def _renamed(physical: Physical) -> str | None:
     return str(physical["to"]).partition(".")[2]
 
 
-CREATING: Final[Mapping[str, Callable[[Physical], str | None]]] = {
+def _bulk(physical: Physical) -> frozenset[str]:
+    """The targets of statements that insert, or may."""
+    places = {
+        int(op.get("insert", op.get("update")))
+        for op in physical["ops"]
+        if "insert" in op or op.get("upsert")
+    }
+    return frozenset(str(physical["nsInfo"][i]["ns"]).partition(".")[2] for i in places)
+
+
+CREATING: Final[Mapping[str, Callable[[Physical], str | frozenset[str] | None]]] = {
     "aggregate": _written,
+    "bulkWrite": _bulk,
     "create": _always("create"),
     "createIndexes": _always("createIndexes"),
     "findAndModify": _upsert,
@@ -87,7 +98,7 @@ CREATING: Final[Mapping[str, Callable[[Physical], str | None]]] = {
     "renameCollection": _renamed,
     "update": _upserts,
 }
-"""The physical collection that a command may bring into being; None: none."""
+"""The physical collection that a command may bring into being, or several; None: none."""
 
 _ENDING: Final[Mapping[str, Callable[[Physical], str]]] = {
     "drop": lambda physical: str(physical["drop"]),
@@ -101,6 +112,8 @@ GROWING: Final = frozenset({"create", "createIndexes", "insert", "update"})
 def _grows(name: str, physical: Physical) -> bool:
     if name == "findAndModify":
         return "update" in physical
+    if name == "bulkWrite":
+        return any("delete" not in op for op in physical["ops"])
     return name in GROWING or (name == "aggregate" and _written(physical) is not None)
 
 
@@ -119,17 +132,25 @@ def check_room(
     if scope.slug in holdings.full and _grows(name, physical):
         msg = "storage quota of the app exceeded"
         raise OutOfDiskSpaceError(msg)
-    target = CREATING[name](physical) if name in CREATING else None
-    if target is None or holdings.has(scope.slug, target):
+    targets = {t for t in _targets(name, physical) if not holdings.has(scope.slug, t)}
+    if not targets:
         return
     if not sure:
         raise OverloadedError(TRY_AGAIN)
     known = holdings.of(scope.slug)
-    if len(known) >= scope.limits.max_collections:
+    if len(known) + len(targets) > scope.limits.max_collections:
         msg = f"the app may have at most {scope.limits.max_collections} collections"
         raise OperationFailedError(msg)
-    _check_case(known, scope, target)
-    holdings.note(scope.slug, target, there=True)
+    for target in sorted(targets):
+        _check_case(known, scope, target)
+        holdings.note(scope.slug, target, there=True)
+
+
+def _targets(name: str, physical: Physical) -> frozenset[str]:
+    found = CREATING[name](physical) if name in CREATING else None
+    if found is None or isinstance(found, frozenset):
+        return found or frozenset()
+    return frozenset({found})
 
 
 def _check_case(known: frozenset[str], scope: Scope, target: str) -> None:

@@ -278,8 +278,10 @@ ELSEWHERE: Final = (
 """Commands that neither the kernel's table nor this one holds."""
 
 
-def _list_commands(_command: Mapping[str, Any], _visit: Visit) -> dict[str, Any]:
-    names = sorted({*COMMANDS, *LOCAL, *ELSEWHERE})
+def _list_commands(_command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
+    version = visit.directory.features.version
+    there = {name for name, row in COMMANDS.items() if row.since <= version}
+    names = sorted({*there, *LOCAL, *ELSEWHERE})
     return {"commands": {name: {"help": "", "adminOnly": _admin_only(name)} for name in names}}
 
 

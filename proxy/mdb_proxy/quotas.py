@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
+from math import inf
+from typing import Final
 
 from mdb_engine.exceptions import OverloadedError
 from mdb_engine.scope.model import Limits
 from mdb_proxy.decisions import TRY_AGAIN
+
+OVERDUE_SECONDS: Final = 10.0
+"""How much longer than allowed a command may take before its app is suspended."""
 
 
 class Quotas:
@@ -16,11 +22,14 @@ class Quotas:
 
     def __init__(self) -> None:
         self._flying: Counter[str] = Counter()
+        self._ends: dict[int, tuple[str, float]] = {}
+        self._late: dict[int, str] = {}
+        self._numbers = count()
         self._buckets: dict[str, tuple[float, float]] = {}
 
     @contextmanager
-    def flight(self, app: str, most: int) -> Iterator[None]:
-        """One command on its way to the cluster.
+    def flight(self, app: str, most: int, end: float = inf) -> Iterator[None]:
+        """One command on its way to the cluster, which must be back at `end` (seconds).
 
         Raises:
             OverloadedError: the app has `most` of them already.
@@ -28,19 +37,37 @@ class Quotas:
         if self._flying[app] >= most:
             raise OverloadedError(TRY_AGAIN)
         self._flying[app] += 1
+        number = next(self._numbers)
+        self._ends[number] = (app, end)
         try:
             yield
         finally:
+            self._ends.pop(number, None)
+            self._late.pop(number, None)
             self._flying[app] -= 1
             if not self._flying[app]:
                 del self._flying[app]
+
+    def overdue(self, now: float) -> list[str]:
+        """Apps with a command that the cluster works on long after its time was over.
+
+        Each is told once, and suspended until the command ends. Some work cannot be interrupted
+        (one expression over one large document, planning; 6.0.5), and it is everybody's server.
+        """
+        found = {n: app for n, (app, end) in self._ends.items() if now > end + OVERDUE_SECONDS}
+        for number in found:
+            del self._ends[number]
+        self._late |= found
+        return sorted(set(found.values()))
 
     def spend(self, app: str, limits: Limits, now: float) -> None:
         """One request out of the app's token bucket; `now` in seconds.
 
         Raises:
-            OverloadedError: the bucket is empty.
+            OverloadedError: the bucket is empty, or the app is suspended.
         """
+        if self._late and app in self._late.values():
+            raise OverloadedError(TRY_AGAIN)
         rate = limits.requests_per_second
         if rate is None:
             return

@@ -17,6 +17,7 @@ from mdb_engine.exceptions import MongoDBEngineError
 from mdb_engine.manifest import Manifest
 from mdb_engine.manifest.scopes import scope_of
 from mdb_engine.registry import credentials, ledger, secrets
+from mdb_engine.registry.stores import SLUGS
 from mdb_engine.scope.model import Features, Role
 from mdb_engine.scope.names import owner
 from mdb_proxy.directory import Directory
@@ -39,6 +40,15 @@ class Cluster:
     version: str
     max_wire_version: int
     features: Features
+
+
+async def has_search(database: Database) -> bool:
+    """Whether the cluster has a search process: asked of a collection that is there."""
+    try:
+        await database[SLUGS].aggregate([{"$listSearchIndexes": {}}])
+    except OperationFailure:
+        return False
+    return True
 
 
 @dataclass(slots=True)
@@ -72,6 +82,9 @@ class Household:
             ManifestValidationError: a slug or a home name cannot be had.
         """
         await ledger.register(self.database, self.manifests, wait=settle)
+        search = await has_search(self.database)
+        features = replace(self.cluster.features, search=search)
+        self.cluster = replace(self.cluster, features=features)
         self.secret = await secrets.proxy_secret(self.database)
         await self.survey()
         await self.refresh()

@@ -1,4 +1,4 @@
-"""Drops temporary collections that a broken-off plan left behind."""
+"""Drops what nobody needs any more: temporary collections, definitions of dropped ones."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from mdb_engine.scope.names import TEMPORARY
+from mdb_engine.scope.search_plans import SEARCH_INDEXES
 
 SWEEP_SECONDS: Final = 900.0
 """Longer than any plan may take, so that what is seen twice belongs to no living one."""
@@ -33,12 +34,31 @@ async def look(database: Database, slugs: Iterable[str], seen: frozenset[str]) -
     return found - seen
 
 
+async def forget(database: Database) -> int:
+    """Delete definitions of search indexes whose collections are gone; gives their number.
+
+    The definitions are read first: each that is new by then belongs to a collection that is there.
+    """
+    keys = [each["_id"] async for each in database[SEARCH_INDEXES].find({}, {"_id": 1})]
+    if not keys:
+        return 0
+    living = {
+        each["info"].get("uuid") for each in await (await database.list_collections()).to_list()
+    }
+    gone = [key for key in keys if key["uuid"] not in living]
+    if gone:
+        await database[SEARCH_INDEXES].delete_many({"_id": {"$in": gone}})
+        log.info("search_indexes.forgotten", count=len(gone))
+    return len(gone)
+
+
 async def sweep(database: Database, slugs: Iterable[str]) -> None:
     """Look every now and then. Never ends."""
     seen: frozenset[str] = frozenset()
     while True:
         try:
             seen = await look(database, slugs, seen)
+            await forget(database)
         except PyMongoError as error:
             log.warning("sweep.failed", reason=type(error).__name__)
         await asyncio.sleep(SWEEP_SECONDS)

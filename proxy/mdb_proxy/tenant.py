@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from mdb_engine.rawbson import Array, Document, encode, find, render, walk
 from mdb_engine.scope.caps import Time, max_time
 from mdb_engine.scope.commands import COMMANDS, command_name, rewrite
 from mdb_engine.scope.model import Physical, Scope, Where
-from mdb_engine.scope.names import type_name
+from mdb_engine.scope.names import ADMIN, type_name
 from mdb_engine.scope.plans import run_plan
 from mdb_engine.scope.replies import Asked, answer, refused_whole, too_many
 from mdb_proxy import envelope
@@ -85,7 +85,7 @@ def tenant_command(asking: Asking, send: Send) -> Decision:
     if asking.command.get("startTransaction") is True:
         asking.sessions.admit(asking.app, asking.scope.limits.max_transactions, asking.tick())
     if physical.plan:
-        return _planned(asking, asked, send)
+        return _planned(asking, asked, session, send)
     if physical.refused:
         return _partly(asking, asked, session, send)
     return _forward(asking, asked, session, send)
@@ -155,8 +155,20 @@ def _forward(asking: Asking, asked: Asked, session: bytes | None, send: Send) ->
 def _counted(asking: Asking, made: Exchange, left: int, finish: Callable[[Answer], bytes]) -> Steps:
     """An exchange that may bring so many documents; more are an error, and end their cursor."""
     found = yield made
-    if _count(found) <= left:
-        return finish(found)
+    yield from _refuse_more(asking, found, left)
+    return finish(found)
+
+
+def _refuse_more(
+    asking: Asking, found: Answer, left: int | None
+) -> Generator[Exchange, Answer, None]:
+    """End the cursor of a reply that brings more documents than the client may still read.
+
+    Raises:
+        OperationFailedError: it does.
+    """
+    if left is None or _count(found) <= left:
+        return
     cursor = Document(found.body)["cursor"]
     if cursor["id"]:
         asking.cursors.close([cursor["id"]])
@@ -194,7 +206,7 @@ def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer
         db=asked.db,
         collection=asked.namespace.partition(".")[2],
         physical=target if isinstance(target, str) else f"$cmd.{asking.name}",
-        database=asking.scope.database,
+        database=str(asked.physical.command["$db"]),
         member=found.member,
         session=session,
         awaits=asked.physical.stream or bool(asking.command.get("awaitData")),
@@ -215,26 +227,32 @@ def _left(allowance: int | None, found: Answer) -> int | None:
     return None if allowance is None else allowance - _count(found)
 
 
-def _planned(asking: Asking, asked: Asked, send: Send) -> Decision:
+def _planned(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Decision:
     if "autocommit" in asking.command:
         msg = f"Cannot run '{asking.name}' in a multi-document transaction."
         raise NotSupportedInTransactionError(msg)
-    return Run(_plan_steps(asking, asked, send))
+    return Run(_plan_steps(asking, asked, session, send))
 
 
-def _plan_steps(asking: Asking, asked: Asked, send: Send) -> Steps:
-    """A plan of the kernel, each step at the member that answered the first."""
+def _plan_steps(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Steps:
+    """A plan of the kernel, each step at the member that answered the first.
+
+    A cursor that the last step left open is the client's.
+    """
     plan = run_plan(asked, asking.random(16).hex())
-    pin = None
-    try:
-        command = next(plan)
-        while True:
-            found = yield envelope.exchange(command, asking.app, pin=pin)
-            _noticed(asking, command, found)
-            pin = found.member
+    command, found = next(plan), None
+    while True:
+        found = yield envelope.exchange(command, asking.app, pin=found and found.member)
+        _noticed(asking, command, found)
+        try:
             command = plan.send(found.body)
-    except StopIteration as stop:
-        return send(stop.value)
+        except StopIteration as stop:
+            reply = stop.value
+            break
+    last = replace(asked, physical=replace(asked.physical, command=command))
+    yield from _refuse_more(asking, found, asked.physical.allowance)
+    _remember(asking, last, session, found)
+    return send(reply)
 
 
 def _partly(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Decision:
@@ -262,7 +280,7 @@ def _aborting(asking: Asking, asked: Asked, session: bytes | None, send: Send) -
 
 def get_more(asking: Asking, send: Send) -> Decision:
     """`getMore`: only on a cursor that this user opened, by the name that it was opened with."""
-    physical = rewrite(_without_time(asking.command), asking.scope)
+    physical = rewrite(_at_home(_without_time(asking.command), asking.scope), asking.scope)
     number = asking.command["getMore"]
     if not isinstance(number, Int64):
         raise _not_long(number, "getMore.getMore", "getMore")
@@ -288,6 +306,11 @@ def _not_long(value: Any, field: str, at: str) -> TypeMismatchError:
     kind = type_name(value)
     msg = f"BSON field '{field}' is the wrong type '{kind}', expected type 'long'"
     return TypeMismatchError(msg, at)
+
+
+def _at_home(command: Mapping[str, Any], scope: Scope) -> Mapping[str, Any]:
+    """A command on cursors of the admin database: where it goes is told by the cursor."""
+    return {**command, "$db": scope.home[0]} if command["$db"] == ADMIN else command
 
 
 def _without_time(command: Mapping[str, Any]) -> dict[str, Any]:
@@ -330,7 +353,7 @@ def _followed(
 
 def kill_cursors(asking: Asking, send: Send) -> Decision:
     """`killCursors`: the server would kill anybody's, so only own ones are sent."""
-    physical = rewrite(asking.command, asking.scope)
+    physical = rewrite(_at_home(asking.command, asking.scope), asking.scope)
     numbers = asking.command["cursors"]
     if not isinstance(numbers, Array):
         msg = "cursors must be an array of cursor ids"

@@ -30,7 +30,8 @@ from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
 from mdb_engine.rawbson import Document, Raw, element, encode, splice_end
-from mdb_engine.scope.model import Features, Limits, Role, Scope
+from mdb_engine.scope.model import Features, Limits, Role, Scope, VectorIndex, Where
+from mdb_engine.scope.search_definitions import vector_index
 from tests.support.kernel import SHOP
 
 FOLDER = Path(__file__).parents[1] / "cases"
@@ -152,6 +153,14 @@ ROW = {"it", "command", "scope", "becomes", "refused", "without"}
 ROW |= {"errors", "plan", "caps", "opened", "sent", "through"}
 
 
+def _vector(given: Json) -> tuple[tuple[str, str], VectorIndex]:
+    """`{collection, name, fields}`: an index as the scope knows it; `managed` by the manifest."""
+    definition = Document(encode({"fields": plain(given["fields"])}))
+    more = {"id_": given.get("id", ""), "managed": given.get("managed", False)}
+    index = vector_index(definition, Where("", ""), **more)
+    return (given["collection"], given["name"]), index
+
+
 def scope_of(given: Json) -> Scope:
     """SHOP, changed."""
     changes: dict[str, Any] = dict(given)
@@ -160,10 +169,12 @@ def scope_of(given: Json) -> Scope:
     if "role" in changes:
         changes["role"] = Role(changes["role"])
     if "features" in changes:
-        given = changes["features"]
-        changes["features"] = Features(**given | {"version": tuple(given.get("version", (6, 0)))})
+        version = tuple(changes["features"].get("version", (6, 0)))
+        changes["features"] = Features(**changes["features"] | {"version": version})
     if "since" in changes:
         changes["since"] = plain(changes["since"])
+    if "vectors" in changes:
+        changes["vectors"] = dict(map(_vector, changes["vectors"]))
     names = ("home", "readable", "longer")
     return replace(SHOP, **changes | {n: tuple(changes[n]) for n in names if n in changes})
 

@@ -25,7 +25,12 @@ from mdb_proxy.wire.messages import Message, encode_message
 from tests.support.cases import Case, Refused, cases, exact, names_in, readable
 from tests.support.talks import MEMBER, Talk, World, heard, one_frame
 
-OF_REPLIES = {"OperationFailedError"}
+OF_REPLIES = {
+    "IndexAlreadyExistsError",
+    "IndexNotFoundError",
+    "NamespaceNotFoundError",
+    "OperationFailedError",
+}
 """Refusals that the kernel knows when the cluster has answered."""
 
 REWRITTEN = [case for case in cases() if case.becomes is not None]
@@ -58,9 +63,12 @@ def test_the_kernel_makes_of_a_command(case: Case) -> None:
     assert kept_fits(physical, case)
 
 
+BATCHES = ("deletes", "documents", "ops", "updates")
+
+
 def kept_fits(physical: Physical, case: Case) -> bool:
     """Whether what is left of a batch is told by its old places."""
-    batches = [v for n, v in physical.command.items() if n in ("documents", "updates", "deletes")]
+    batches = [v for n, v in physical.command.items() if n in BATCHES]
     if not case.errors:
         return physical.kept is None
     refused = {index for index, _ in case.errors}
@@ -131,7 +139,7 @@ def through_the_proxy(chosen: list[Case]) -> list[Case]:
 def test_the_proxy_forwards(case: Case) -> None:
     decision = decide(case)
     becomes = {**(case.becomes or {}), **case.sent}
-    if case.errors and not any(becomes.get(n) for n in ("documents", "updates", "deletes")):
+    if case.errors and not any(becomes.get(n) for n in BATCHES):
         errors = answered(decision)["writeErrors"]
         assert [(error["index"], error["code"]) for error in errors] == case.errors
         return

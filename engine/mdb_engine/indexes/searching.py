@@ -3,7 +3,7 @@
 from typing import Any
 
 from mdb_engine.manifest.indexes import IndexDefinition
-from mdb_engine.scope.model import TAG_FIELD
+from mdb_engine.scope.search_definitions import TEXT, VECTOR, tagged
 
 Spec = dict[str, Any]
 
@@ -30,19 +30,8 @@ def hybrid(index: IndexDefinition) -> tuple[Spec, ...]:
 
 
 def _vector(name: str, definition: dict[str, Any]) -> Spec:
-    fields = list(definition.get("fields", []))
-    tagged = {"type": "filter", "path": TAG_FIELD}
-    if tagged not in fields:
-        fields.append(tagged)
-    return {"name": name, "type": "vectorSearch", "definition": {**definition, "fields": fields}}
+    return {"name": name, "type": VECTOR, "definition": tagged(VECTOR, definition)}
 
 
 def _text(name: str, definition: dict[str, Any]) -> Spec:
-    mappings = definition.get("mappings", {})
-    fields = {**mappings.get("fields", {}), TAG_FIELD: {"type": "token"}}
-    tagged = {**definition, "mappings": {**mappings, "fields": fields}}
-    stored = definition.get("storedSource")
-    if isinstance(stored, dict) and "include" in stored:
-        included = list(dict.fromkeys([*stored["include"], TAG_FIELD]))
-        tagged["storedSource"] = {**stored, "include": included}
-    return {"name": name, "type": "search", "definition": tagged}
+    return {"name": name, "type": TEXT, "definition": tagged(TEXT, definition)}

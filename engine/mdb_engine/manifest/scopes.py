@@ -1,13 +1,19 @@
 """From a manifest to the kernel's `Scope`: what this app owns, may read and may ask. Pure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 from bson import Timestamp
 
+from mdb_engine.exceptions import RefusedError
+from mdb_engine.manifest.indexes import IndexDefinition
 from mdb_engine.manifest.limits import limits_of
 from mdb_engine.manifest.model import Manifest
-from mdb_engine.scope.model import Features, Role, Scope
-from mdb_engine.scope.names import longer_slugs
+from mdb_engine.scope.model import Features, Role, Scope, VectorIndex, Where
+from mdb_engine.scope.names import longer_slugs, resolve
+from mdb_engine.scope.search_definitions import vector_index
+from mdb_engine.scope.search_plans import managed_id
 
 
 def scope_of(  # noqa: PLR0913 - each is a fact of its own that only the caller knows
@@ -35,7 +41,7 @@ def scope_of(  # noqa: PLR0913 - each is a fact of its own that only the caller 
     """
     readable = tuple(slug for slug in manifest.read_scopes if slug in slugs)
     former = (name for name in aliases if name not in manifest.homes)
-    return Scope(
+    scope = Scope(
         slug=manifest.slug,
         database=database,
         home=(*manifest.homes, *former),
@@ -49,3 +55,29 @@ def scope_of(  # noqa: PLR0913 - each is a fact of its own that only the caller 
         address=address,
         limits=limits_of(manifest.limits),
     )
+    return replace(scope, vectors=_managed_vectors(manifest, scope))
+
+
+def _managed_vectors(manifest: Manifest, scope: Scope) -> Mapping[tuple[str, str], VectorIndex]:
+    """The manifest's vector indexes; what is no index, or of a name that is not the app's, not."""
+    found = {}
+    for collection, definitions in manifest.managed_indexes.items():
+        for name, definition in (pair for each in definitions for pair in vector_definitions(each)):
+            where = Where("createSearchIndexes", scope.home[0], path=("managed_indexes", name))
+            try:
+                physical = resolve(collection, scope, where, write=True).physical
+                id_ = managed_id(physical, name)
+                index = vector_index(definition, where, id_=id_, managed=True)
+            except RefusedError:
+                continue
+            found[physical, name] = index
+    return found
+
+
+def vector_definitions(index: IndexDefinition) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(name, definition) of the vector index that a definition asks for, if it does."""
+    if index.type in ("vector", "vectorSearch"):
+        yield index.name, index.definition or {}
+    elif index.hybrid is not None:
+        part = index.hybrid.vector_index
+        yield part.name or f"{index.name}_vector", part.definition

@@ -204,3 +204,8 @@ def expression(value: Any, scope: Scope, where: Where) -> Any:
     """An expression that is forwarded as it is, once checked."""
     check_expression(value, scope, where)
     return value
+
+
+def with_expressions(value: Document, rule: Callable[[Any, Where], Any], where: Where) -> Document:
+    """A filter with a rule applied to each of its expressions."""
+    return _mapped(value, {"$expr": rule}, where)

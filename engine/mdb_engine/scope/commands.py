@@ -18,14 +18,24 @@ from mdb_engine.exceptions import (
 )
 from mdb_engine.rawbson import Document, render
 from mdb_engine.scope import fields as f
+from mdb_engine.scope.bulk import BULK_WRITE
 from mdb_engine.scope.caps import Time, max_time, parse_time
 from mdb_engine.scope.definitions import COLL_MOD, CREATE, CREATE_INDEXES, VALIDATE
 from mdb_engine.scope.denied import is_denied
 from mdb_engine.scope.fields import DROP, GENERIC, may_write
 from mdb_engine.scope.model import Notes, Physical, Rule, Scope, Where
 from mdb_engine.scope.names import ADMIN, check_database, not_authorized
+from mdb_engine.scope.search_definitions import (
+    CREATE_SEARCH_INDEXES,
+    DROP_SEARCH_INDEX,
+    LIST_SEARCH_INDEXES,
+    UPDATE_SEARCH_INDEX,
+)
 from mdb_engine.scope.statements import DELETES, DOCUMENTS, UPDATES
 from mdb_engine.scope.streams import cluster_wide
+
+SEARCHING: Final = "$vectorSearch"
+"""The plan of a command with stages that need definitions of vector indexes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +49,7 @@ class CommandRow:
         always: fields whose rule also runs, on None, when the client did not send them.
         required: fields that must be there. admin: it is run against the admin database.
         plan: the row of PLANS that carries it out; "" when it is forwarded.
-        cursor: its reply may leave a cursor open.
+        cursor: its reply may leave a cursor open. since: the server that brought it.
         cluster: whether this one may be run against the admin database too.
     """
 
@@ -51,6 +61,7 @@ class CommandRow:
     admin: bool = False
     plan: str = ""
     cursor: bool = False
+    since: tuple[int, int] = (6, 0)
     cluster: Callable[[Mapping[str, Any]], bool] | None = None
 
 
@@ -90,6 +101,14 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         cursor=True,
         cluster=cluster_wide,
     ),
+    "bulkWrite": _row(
+        BULK_WRITE,
+        writes=True,
+        admin=True,
+        required=("ops", "nsInfo"),
+        cursor=True,
+        since=(8, 0),
+    ),
     "collMod": _row(COLL_MOD, writes=True, time=Time.DEFINITION),
     "collStats": _row({"collStats": f.TARGET, "scale": f.PASS}, writes=False),
     "commitTransaction": _row(
@@ -113,6 +132,9 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
     ),
     "create": _row(CREATE, writes=True, time=Time.DEFINITION),
     "createIndexes": _row(CREATE_INDEXES, writes=True, time=Time.DEFINITION, required=("indexes",)),
+    "createSearchIndexes": _row(
+        CREATE_SEARCH_INDEXES, writes=True, time=Time.DEFINITION, required=("indexes",)
+    ),
     "dataSize": _row(
         {
             "dataSize": f.NAMESPACE,
@@ -157,6 +179,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
     "dropIndexes": _row(
         {"dropIndexes": f.WRITE_TARGET, "index": f.PASS}, writes=True, time=Time.DEFINITION
     ),
+    "dropSearchIndex": _row(DROP_SEARCH_INDEX, writes=True, time=Time.DEFINITION),
     "explain": _row({"explain": f.PASS, "verbosity": f.PASS}, writes=False),
     "find": _row(
         {
@@ -251,6 +274,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         plan="listDatabases",
     ),
     "listIndexes": _row({"cursor": f.CURSOR, "listIndexes": f.TARGET}, writes=False, cursor=True),
+    "listSearchIndexes": _row(LIST_SEARCH_INDEXES, writes=False, cursor=True),
     "renameCollection": _row(
         {"dropTarget": f.FLAG, "renameCollection": f.OWN_NAMESPACE, "to": f.OWN_NAMESPACE},
         writes=True,
@@ -262,6 +286,9 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         {**_WRITE, "let": f.EXPRESSION, "update": f.WRITE_TARGET, "updates": UPDATES},
         writes=True,
         required=("updates",),
+    ),
+    "updateSearchIndex": _row(
+        UPDATE_SEARCH_INDEX, writes=True, time=Time.DEFINITION, required=("definition",)
     ),
     "validate": _row(VALIDATE, writes=True, time=Time.DEFINITION),
 }
@@ -279,7 +306,7 @@ _OUTER: Final = frozenset(
 """What a command that is explained leaves to the command that explains it."""
 
 EXPLAINED: Final = frozenset(
-    {"aggregate", "count", "delete", "distinct", "find", "findAndModify", "update"}
+    {"aggregate", "bulkWrite", "count", "delete", "distinct", "find", "findAndModify", "update"}
 )
 
 
@@ -326,18 +353,32 @@ def rewrite(command: Mapping[str, Any], scope: Scope) -> Physical:
     db = command.get("$db")
     db = db if isinstance(db, str) else ""
     value = command[next(iter(command))] if command else None
+    _check_version(name, scope)
     row = row_of(name, db, value)
     where = Where(name, db, command, notes=Notes())
     if row.writes:
         may_write(scope, where, render(value))
     wide = db == ADMIN and row.cluster is not None and row.cluster(command)
-    if not row.admin and not wide:
+    if not (row.admin or wide or _explains_admin(name, value, db)):
         check_database(where.db, scope, _spelled(name, value, where.db))
     if name == "explain":
         return _explain(command, row, scope, where)
     fields = _fields(command, row, scope, where)
     fields["$db"] = ADMIN if row.admin else scope.database
     return _physical(fields, row, where)
+
+
+def _check_version(name: str, scope: Scope) -> None:
+    row = COMMANDS.get(name)
+    if row is not None and scope.features.version < row.since:
+        msg = f"no such command: '{name}'"
+        raise CommandNotFoundError(msg)
+
+
+def _explains_admin(name: str, value: Any, db: str) -> bool:
+    """Whether a command is explained that belongs to the admin database."""
+    row = COMMANDS.get(command_name(value)) if isinstance(value, Document) else None
+    return name == "explain" and db == ADMIN and row is not None and row.admin
 
 
 def _physical(fields: dict[str, Any], row: CommandRow, where: Where) -> Physical:
@@ -348,8 +389,10 @@ def _physical(fields: dict[str, Any], row: CommandRow, where: Where) -> Physical
         refused=tuple(notes.refused),
         kept=None if notes.kept is None else tuple(notes.kept),
         caps=tuple(notes.caps),
-        plan=row.plan or notes.plan,
+        plan=SEARCHING if notes.searches else row.plan or notes.plan,
+        then=notes.plan if notes.searches else "",
         allowance=notes.allowance,
+        searches=tuple(notes.searches),
         stream=notes.stream,
     )
 
@@ -392,6 +435,9 @@ def _finish(
     time = max_time(given, row.time, scope, here)
     if time is not None:
         result["maxTimeMS"] = time
+    if where.command == "bulkWrite" and where.notes.refused:
+        # Refused statements are merged into the results, which must then come all at once.
+        result["cursor"] = {"batchSize": len(command["ops"])}
     if where.command == "aggregate" and "cursor" not in result and "explain" not in command:
         msg = "The 'cursor' option is required, except for aggregate with the explain argument"
         raise FailedToParseError(msg, str(where.at("cursor")))
@@ -415,14 +461,15 @@ def _explain(command: Mapping[str, Any], row: CommandRow, scope: Scope, where: W
         msg = "Mismatched $db in explain command."
         raise InvalidNamespaceError(msg, "explain.$db")
     here = Where(name, where.db, inner, ("explain",), where.notes)
-    inner_row = COMMANDS[name]
+    _check_version(name, scope)
+    inner_row = row_of(name, where.db)
     if inner_row.writes:
         may_write(scope, here, render(inner[next(iter(inner))]))
     rewritten = _inner_fields(inner, inner_row, scope, here)
     fields = _fields(command, row, scope, where)
     where.notes.plan = ""
     fields["explain"] = rewritten
-    fields["$db"] = scope.database
+    fields["$db"] = ADMIN if inner_row.admin else scope.database
     return _physical(fields, row, where)
 
 

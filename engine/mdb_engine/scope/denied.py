@@ -57,7 +57,7 @@ prepareTransaction replicateSearchIndexCommand validateDBMetadata voteAbortIndex
 voteCommitImportCollection voteCommitIndexBuild waitForFailPoint
 """
 _NOT_YET = """
-cloneCollectionAsCapped createSearchIndexes dropSearchIndex listSearchIndexes updateSearchIndex
+cloneCollectionAsCapped
 """
 DENIED: Final = frozenset(
     " ".join((_USERS, _CONTROL, _REPLICATION, _SHARDING, _ENCRYPTION, _WHOLE, _NOT_YET)).split()

@@ -104,7 +104,10 @@ def _namespace(*, write: bool) -> Rule:
 def _pipeline(value: Any, scope: Scope, where: Where) -> Any:
     source = where.owner.get("aggregate")
     collection = isinstance(source, str)
-    place = Place(pipeline, guarded=collection, namespace=f"{where.db}.{source}")
+    physical_source = noted(source, scope, where).physical if collection else ""
+    place = Place(
+        pipeline, guarded=collection, namespace=f"{where.db}.{source}", source=physical_source
+    )
     physical = pipeline(value, scope, where, place)
     first = value[0].first if value else None
     if not collection and first not in SOURCELESS:

@@ -33,6 +33,7 @@ class Place:
         rewrite: rewrites a nested pipeline. inside: the stage whose pipeline this is; "" on top.
         level: nesting of pipelines. guarded: documents come from a collection, so the first
             stage must carry the tenant's condition. namespace: logical, for `$collStats`.
+            source: the physical collection that they come from.
         preceding, following: the client's stages beside it, or None.
     """
 
@@ -41,12 +42,13 @@ class Place:
     level: int = 0
     guarded: bool = True
     namespace: str = ""
+    source: str = ""
     preceding: Document | None = None
     following: Document | None = None
 
-    def nested(self, inside: str, *, guarded: bool = True) -> Place:
+    def nested(self, inside: str, *, guarded: bool = True, source: str = "") -> Place:
         """The place of a pipeline inside a stage that stands here."""
-        return replace(self, inside=inside, level=self.level + 1, guarded=guarded)
+        return replace(self, inside=inside, level=self.level + 1, guarded=guarded, source=source)
 
 
 def members(value: Any, known: frozenset[str], where: Where) -> Document:
@@ -90,7 +92,8 @@ def lookup(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     fields = {**spec, "from": _source(spec["from"], scope, where)}
     if "pipeline" in spec:
         here = where.at("pipeline")
-        fields["pipeline"] = place.rewrite(spec["pipeline"], scope, here, place.nested("$lookup"))
+        inside = place.nested("$lookup", source=fields["from"])
+        fields["pipeline"] = place.rewrite(spec["pipeline"], scope, here, inside)
         return [{"$lookup": fields}]
     if _filters_afterwards(spec.get("as"), where, place):
         return [{"$lookup": fields}, {"$set": {spec["as"]: _own_items(spec["as"], scope)}}]
@@ -210,7 +213,8 @@ def union_with(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
         stages = place.rewrite(inner, scope, here, place.nested("$unionWith", guarded=False))
         return [{"$unionWith": {"pipeline": stages}}]
     physical = noted(coll, scope, where.at("coll")).physical
-    stages = place.rewrite(inner, scope, here, place.nested("$unionWith"))
+    inside = place.nested("$unionWith", source=physical)
+    stages = place.rewrite(inner, scope, here, inside)
     return [{"$unionWith": {"coll": physical, "pipeline": stages}}]
 
 

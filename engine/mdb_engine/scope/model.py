@@ -76,6 +76,45 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class VectorField:
+    """A field that holds vectors: where it is, how long they are, how two are compared."""
+
+    path: str
+    dimensions: int
+    similarity: str
+
+
+@dataclass(frozen=True, slots=True)
+class VectorIndex:
+    """An index for `$vectorSearch` where the cluster has no search process.
+
+    Attributes:
+        id: as drivers show it. vectors: fields with vectors. filters: paths that a filter may
+            name. definition: as it was written. managed: it stands in the app's manifest.
+    """
+
+    id: str
+    vectors: tuple[VectorField, ...]
+    filters: frozenset[str] = frozenset()
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    managed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A stage that needs to know definitions of vector indexes.
+
+    Attributes:
+        collection: physical. index: its name; None: all of the collection.
+        candidates: condition on the documents that are scored; None when none are.
+    """
+
+    collection: str
+    index: str | None = None
+    candidates: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
     """One app's view of the cluster: what it owns, what it may read, how much it may ask.
 
@@ -89,6 +128,7 @@ class Scope:
         pinned: only home names are accepted.
         expose_app_id: the tag is shown to the app (the wire hides it, the SDK shows it).
         address: `host:port` that replies name instead of a member of the cluster.
+        vectors: (physical collection, name) -> index, where the cluster has no search process.
     """
 
     slug: str
@@ -103,6 +143,7 @@ class Scope:
     features: Features = Features()
     address: str = "localhost:27018"
     limits: Limits = field(default_factory=Limits)
+    vectors: Mapping[tuple[str, str], VectorIndex] = field(default_factory=dict, hash=False)
 
     @property
     def slugs(self) -> tuple[str, ...]:
@@ -131,7 +172,8 @@ class Notes:
     Attributes:
         names: physical -> logical name of every collection that was resolved.
         caps: limits that were applied. refused, kept: see `Physical`.
-        stages: pipeline stages seen, nested ones included. plan, allowance, stream: see `Physical`.
+        stages: pipeline stages seen, nested ones included. plan, allowance, stream, searches: see
+            `Physical`.
     """
 
     names: dict[str, str] = field(default_factory=dict)
@@ -142,6 +184,7 @@ class Notes:
     plan: str = ""
     allowance: int | None = None
     stream: bool = False
+    searches: list[Search] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +228,10 @@ class Physical:
         kept: original index of each statement that is left; None when none was taken out.
         caps: names of the limits that were applied.
         plan: the row of PLANS that must carry it out; "" when it is forwarded as it is.
+        then: the row that carries it out when that plan has found what it needs; "" for none.
         allowance: documents that the client may read; one more is an error. None: no such count.
         stream: it opens a change stream.
+        searches: what must be known before it can be written for good.
     """
 
     command: Mapping[str, Any]
@@ -195,5 +240,7 @@ class Physical:
     kept: tuple[int, ...] | None = None
     caps: tuple[str, ...] = ()
     plan: str = ""
+    then: str = ""
     allowance: int | None = None
     stream: bool = False
+    searches: tuple[Search, ...] = ()

@@ -7,7 +7,7 @@ knows no socket: tests feed it replies.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from mdb_engine.exceptions import CannotCreateIndexError
@@ -17,22 +17,22 @@ from mdb_engine.scope.joins import EMPTY_DOCUMENT
 from mdb_engine.scope.model import Scope, Where
 from mdb_engine.scope.names import prefix, temporary, unphysical
 from mdb_engine.scope.replies import Asked
+from mdb_engine.scope.search_plans import (
+    create_search_indexes,
+    drop_search_index,
+    list_search_indexes,
+    search,
+    searching,
+    update_search_index,
+)
+from mdb_engine.scope.steps import FailedError, Part, Plan
+from mdb_engine.scope.steps import drained as _drained
+from mdb_engine.scope.steps import failed as _failed
+from mdb_engine.scope.steps import step as _step
 from mdb_engine.scope.walk import check_filter
 
-Plan = Generator[Mapping[str, Any], bytes, bytes]
-"""Yields physical commands, is sent replies, returns the logical reply (BSON both)."""
-
-Part = Generator[Mapping[str, Any], bytes, Any]
 _NOT_FOUND: Final = 26
 _LARGE_BATCH: Final = 100_000
-
-
-class FailedError(Exception):
-    """The cluster said no to a step; carries its reply."""
-
-    def __init__(self, reply: bytes) -> None:
-        self.reply = reply
-        super().__init__("a step of the plan failed")
 
 
 def run_plan(asked: Asked, token: str) -> Plan:
@@ -45,28 +45,6 @@ def run_plan(asked: Asked, token: str) -> Plan:
     except FailedError as error:
         reply = asked.words.texts(Document(error.reply))
     return encode(reply)
-
-
-def _step(command: Mapping[str, Any]) -> Part:
-    """One exchange whose failure ends the plan."""
-    raw = yield command
-    reply = Document(raw)
-    if not reply.get("ok"):
-        raise FailedError(raw)
-    return reply
-
-
-def _drained(command: Mapping[str, Any], collection: str) -> Part:
-    """All documents of a cursor."""
-    reply = yield from _step(command)
-    cursor = reply["cursor"]
-    items = list(cursor["firstBatch"])
-    while cursor["id"]:
-        more = {"getMore": cursor["id"], "collection": collection, "$db": command["$db"]}
-        reply = yield from _step(more)
-        cursor = reply["cursor"]
-        items += cursor["nextBatch"]
-    return items
 
 
 def _physical_collections(scope: Scope, pattern: str, *, name_only: bool) -> Part:
@@ -316,15 +294,23 @@ def _create_indexes(asked: Asked, _token: str) -> Part:
     return (yield from _step(physical))
 
 
-def _failed(text: str, code: int, name: str) -> FailedError:
-    return FailedError(encode({"ok": 0.0, "errmsg": text, "code": code, "codeName": name}))
+def _vector_search(asked: Asked, token: str) -> Part:
+    """First what must be known, then the command itself, or the plan that carries it out."""
+    found = yield from searching(asked)
+    then = PLANS.get(found.physical.then)
+    return (yield from (search(found) if then is None else then(found, token)))
 
 
 PLANS: Final[Mapping[str, Callable[[Asked, str], Part]]] = {
     "$out": _out,
+    "$vectorSearch": _vector_search,
     "createIndexes": _create_indexes,
+    "createSearchIndexes": create_search_indexes,
     "dbStats": _db_stats,
     "dropDatabase": _drop_database,
+    "dropSearchIndex": drop_search_index,
     "listCollections": _list_collections,
     "listDatabases": _list_databases,
+    "listSearchIndexes": list_search_indexes,
+    "updateSearchIndex": update_search_index,
 }

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bson.int64 import Int64
+
 from mdb_engine.exceptions import OperationFailedError
 from mdb_engine.rawbson import (
     Array,
@@ -170,8 +172,55 @@ def write_error(error: StatementError) -> dict[str, Any]:
     return {"index": error.index, "code": error.code, "errmsg": error.message}
 
 
+_BULK: Final = "$cmd.bulkWrite"
+_COUNTERS: Final = ("nErrors", "nInserted", "nMatched", "nModified", "nUpserted", "nDeleted")
+
+
+def _bulk_write(reply: bytes, asked: Asked) -> bytes:
+    """The results of `bulkWrite`, statements that we took out among them."""
+    cursor = find(reply, "cursor")
+    if not isinstance(cursor, Document):
+        return reply
+    physical, fields = asked.physical, dict(Document(reply))
+    items = _results(cursor, "firstBatch", asked)
+    if physical.kept is not None:
+        items = [{**item, "idx": physical.kept[item["idx"]]} for item in items]
+    stopped = asked.command.get("ordered") is not False and fields["nErrors"]
+    if physical.refused and not stopped:
+        items = sorted([*items, *map(_result, physical.refused)], key=lambda item: int(item["idx"]))
+        fields["nErrors"] += len(physical.refused)
+    batch = {**cursor, "ns": asked.namespace, "firstBatch": items}
+    return encode({**fields, "cursor": batch})
+
+
+def _results(cursor: Document, name: str, asked: Asked) -> list[Mapping[str, Any]]:
+    """The items of a batch; only their errors hold texts of the server's."""
+    words = asked.words
+    return [
+        {n: words.texts(v) if n in ("errmsg", "errInfo") else v for n, v in item.items()}
+        for item in cursor[name]
+    ]
+
+
+def _result(error: StatementError) -> dict[str, Any]:
+    return {"ok": 0.0, "idx": error.index, "code": error.code, "errmsg": error.message, "n": 0}
+
+
+def _next_batch(reply: bytes, asked: Asked) -> bytes:
+    cursor = find(reply, "cursor")
+    if asked.command["collection"] == _BULK and isinstance(cursor, Document):
+        items = _results(cursor, "nextBatch", asked)
+        reply = replace(reply, "cursor", {**cursor, "nextBatch": items})
+    return _cursor(reply, asked)
+
+
 def refused_whole(asked: Asked) -> bytes:
     """The reply to a batch of which nothing is left to send."""
+    if asked.name == "bulkWrite":
+        counts = {**dict.fromkeys(_COUNTERS, 0), "nErrors": len(asked.physical.refused)}
+        items = list(map(_result, asked.physical.refused))
+        cursor = {"id": Int64(0), "firstBatch": items, "ns": asked.namespace}
+        return encode({"cursor": cursor, **counts, "ok": 1.0})
     fields: dict[str, Any] = {"n": 0, "ok": 1.0}
     if asked.name == "update":
         fields = {"n": 0, "nModified": 0, "ok": 1.0}
@@ -209,6 +258,7 @@ def _shown(asked: Asked) -> dict[str, Any]:
 
 REPLIES: Final[Mapping[str, Callable[[bytes, Asked], bytes]]] = {
     "aggregate": _aggregate,
+    "bulkWrite": _bulk_write,
     "collStats": _coll_stats,
     "delete": _batch,
     "distinct": _distinct,
@@ -216,9 +266,10 @@ REPLIES: Final[Mapping[str, Callable[[bytes, Asked], bytes]]] = {
     "explain": explained,
     "find": _cursor,
     "findAndModify": _find_and_modify,
-    "getMore": _cursor,
+    "getMore": _next_batch,
     "insert": _batch,
     "listIndexes": _cursor,
+    "listSearchIndexes": _cursor,
     "update": _batch,
     "validate": _validate,
 }

@@ -24,13 +24,14 @@ from mdb_engine.exceptions import (
     UnknownStageError,
 )
 from mdb_engine.rawbson import Array, Document
-from mdb_engine.scope import joins, streams, writers
+from mdb_engine.scope import joins, search_stages, streams, writers
 from mdb_engine.scope.caps import read_limit
 from mdb_engine.scope.clauses import blind, guarded, read_filter
 from mdb_engine.scope.iterations import MAX_COPIES, growth
 from mdb_engine.scope.joins import EMPTY_DOCUMENT, Place, Stages, members
 from mdb_engine.scope.model import Scope, Where
 from mdb_engine.scope.names import not_authorized
+from mdb_engine.scope.scores import carried
 from mdb_engine.scope.veil import names_tag
 from mdb_engine.scope.visibility import UNSET, Sight, uses_tag
 from mdb_engine.scope.walk import check_expression, check_filter
@@ -51,6 +52,8 @@ class StageRule:
         writes: it must be the last. inside: stages whose pipelines may hold it.
         grows: its output may hold the input several times.
         followers: what may come behind it; None: anything.
+        searches: it exists only where the cluster has a search process. scores: it gives each
+            document a score, of which we take care where the cluster has none.
     """
 
     rewrite: StageFunction
@@ -61,6 +64,8 @@ class StageRule:
     inside: frozenset[str] = frozenset({"", "$facet", "$lookup", "$unionWith"})
     grows: bool = False
     followers: frozenset[str] | None = None
+    searches: bool = False
+    scores: bool = False
 
 
 def _plain(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
@@ -140,6 +145,17 @@ _REPLACING: Final = StageRule(_plain, Sight.DROPS, grows=True)
 _DROPPING: Final = StageRule(_plain, Sight.DROPS)
 _TOP: Final = frozenset({""})
 _JOINED: Final = frozenset({"", "$lookup", "$unionWith"})
+_FUSIONS: Final = frozenset({"$rankFusion", "$scoreFusion"})
+_RANKED: Final = frozenset({"", "$facet", *_JOINED, *_FUSIONS})
+_SEARCHED: Final = _JOINED | _FUSIONS
+
+
+def _searching(
+    rule: StageFunction, inside: frozenset[str], sight: Sight = Sight.PASSES
+) -> StageRule:
+    """The row of a stage that a search process answers."""
+    return StageRule(rule, sight, head=rule, first=FirstStageError, inside=inside, searches=True)
+
 
 STAGES: Final[Mapping[str, StageRule]] = {
     "$addFields": _GROWING,
@@ -164,30 +180,49 @@ STAGES: Final[Mapping[str, StageRule]] = {
     ),
     "$facet": StageRule(joins.facet, Sight.SEES, inside=_JOINED),
     "$fill": _PASSING,
-    "$geoNear": StageRule(_geo_near, head=_geo_near, first=GeoNearPositionError, inside=_JOINED),
+    "$geoNear": StageRule(_geo_near, head=_geo_near, first=GeoNearPositionError, inside=_SEARCHED),
     "$graphLookup": StageRule(joins.graph_lookup),
     "$group": _DROPPING,
     "$indexStats": StageRule(
         _index_stats, Sight.DROPS, head=_index_stats, first=FirstStageError, inside=_TOP
     ),
-    "$limit": _PASSING,
+    "$limit": StageRule(_plain, inside=_RANKED),
+    "$listSearchIndexes": StageRule(
+        search_stages.list_search_indexes,
+        Sight.DROPS,
+        head=search_stages.list_search_indexes,
+        first=FirstStageError,
+        inside=_TOP,
+    ),
     "$lookup": StageRule(joins.lookup),
-    "$match": StageRule(_match, head=_match_head),
+    "$match": StageRule(_match, head=_match_head, inside=_RANKED),
     "$merge": StageRule(writers.merge, Sight.WRITES, writes=True, inside=_TOP),
     "$out": StageRule(writers.out, Sight.WRITES, writes=True, inside=_TOP),
     "$project": _GROWING,
+    "$rankFusion": _searching(search_stages.fusion, _JOINED),
     "$redact": StageRule(_plain, Sight.SEES),
     "$replaceRoot": _REPLACING,
     "$replaceWith": _REPLACING,
-    "$sample": StageRule(_plain, head=_sample_head),
+    "$sample": StageRule(_plain, head=_sample_head, inside=_RANKED),
+    "$score": StageRule(search_stages.score, inside=_RANKED, searches=True),
+    "$scoreFusion": _searching(search_stages.fusion, _JOINED),
+    "$search": _searching(search_stages.search, _SEARCHED),
+    "$searchMeta": _searching(search_stages.search_meta, _JOINED, Sight.DROPS),
     "$set": _GROWING,
     "$setWindowFields": _PASSING,
-    "$skip": _PASSING,
-    "$sort": _PASSING,
+    "$skip": StageRule(_plain, inside=_RANKED),
+    "$sort": StageRule(_plain, inside=_RANKED),
     "$sortByCount": _DROPPING,
     "$unionWith": StageRule(joins.union_with, Sight.SEES),
     "$unset": _PASSING,
     "$unwind": StageRule(joins.unwind),
+    "$vectorSearch": StageRule(
+        search_stages.vector_search,
+        head=search_stages.vector_search,
+        first=FirstStageError,
+        inside=_SEARCHED,
+        scores=True,
+    ),
 }
 
 DENIED_STAGES: Final = frozenset({
@@ -202,6 +237,8 @@ DENIED_STAGES: Final = frozenset({
 _NESTED_ERRORS: Final[Mapping[str, type[RefusedError]]] = {
     "$facet": FacetStageError,
     "$lookup": LookupStageError,
+    "$rankFusion": QueryValidationError,
+    "$scoreFusion": QueryValidationError,
     "$unionWith": UnionStageError,
 }
 BOUNDED: Final = {"$match": {"$expr": {"$gte": [{"$bsonSize": "$$ROOT"}, 0]}}}
@@ -209,6 +246,9 @@ BOUNDED: Final = {"$match": {"$expr": {"$gte": [{"$bsonSize": "$$ROOT"}, 0]}}}
 
 It stands only where the stages before it could have made a document 200 times larger.
 """
+
+_OUTER_TAG: Final = _FUSIONS | {"$facet"}
+"""Stages whose pipelines leave the tag to the stages behind them."""
 
 _OUTPUTS: Final = ("distanceField", "includeLocs")
 SOURCELESS: Final = frozenset({"$changeStream", "$documents"})
@@ -228,10 +268,11 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     physical: Stages = []
     if place.guarded and not (stages and _head(stages[0][0])):
         physical.append({"$match": guarded(scope, where, None, write=False)})
-    seeing, factor = scope.hidden and place.inside != "$facet", 1
+    seeing, factor = scope.hidden and place.inside not in _OUTER_TAG, 1
+    scored = -1
     for index, (name, stage) in enumerate(stages):
         here = where.at(index, name)
-        rule = _rule(name, here)
+        rule = _rule(name, scope, here)
         _check_follows(stages[0][0], name, here)
         _check_position(name, rule, here, place, last=index == len(stages) - 1)
         head = rule.head if index == 0 and place.guarded else None
@@ -241,6 +282,8 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
                 physical.append(UNSET)
             seeing = sight is Sight.PASSES
         physical += (head or rule.rewrite)(stage[name], scope, here, _between(place, stages, index))
+        if rule.scores and not scope.features.search:
+            scored = len(physical)
         seeing = seeing and UNSET not in physical
         factor *= growth(stage[name], scope.limits, here) if rule.grows else 1
         if factor > MAX_COPIES:
@@ -248,7 +291,9 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
             factor = 1
     if not place.inside and not (stages and _endless(stages)):
         physical.append({"$limit": read_limit(scope, where)})
-    return [*physical, UNSET] if seeing else physical
+    if seeing:
+        physical.append(UNSET)
+    return physical if scored < 0 else carried(physical, scored, where)
 
 
 def _head(name: str) -> StageFunction | None:
@@ -306,9 +351,9 @@ def _named(stage: Any, where: Where) -> tuple[str, Document]:
     return name, stage
 
 
-def _rule(name: str, where: Where) -> StageRule:
+def _rule(name: str, scope: Scope, where: Where) -> StageRule:
     rule = STAGES.get(name)
-    if rule is None:
+    if rule is None or (rule.searches and not scope.features.search):
         if name in DENIED_STAGES:
             raise UnauthorizedError(not_authorized(where.db, f"aggregate: {name}"), str(where))
         msg = f"Unrecognized pipeline stage name: '{name}'"

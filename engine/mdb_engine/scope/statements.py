@@ -44,7 +44,7 @@ _UPDATE: Final[Mapping[str, Rule]] = {
 }
 
 
-def _batch(
+def batch(
     values: Any, scope: Scope, where: Where, one: Callable[[Any, Scope, Where], Any]
 ) -> list[Any]:
     """The statements that are left. The same ones for the same batch: retries depend on it."""
@@ -78,20 +78,20 @@ def _rewritten(rules: Mapping[str, Rule], value: Any, scope: Scope, where: Where
 
 
 def _documents(values: Any, scope: Scope, where: Where) -> Any:
-    return _batch(values, scope, where, tag)
+    return batch(values, scope, where, tag)
 
 
 def _updates(values: Any, scope: Scope, where: Where) -> Any:
-    return _batch(values, scope, where, lambda v, s, w: _rewritten(_UPDATE, v, s, w))
+    return batch(values, scope, where, lambda v, s, w: _rewritten(_UPDATE, v, s, w))
 
 
 def _deletes(values: Any, scope: Scope, where: Where) -> Any:
-    return _batch(values, scope, where, lambda v, s, w: _rewritten(_DELETE, v, s, w))
+    return batch(values, scope, where, lambda v, s, w: _rewritten(_DELETE, v, s, w))
 
 
 DELETES: Final = Rule(_deletes)
 DOCUMENTS: Final = Rule(_documents)
 UPDATES: Final = Rule(_updates)
 
-SEQUENCES: Final = frozenset({"deletes", "documents", "updates"})
+SEQUENCES: Final = frozenset({"deletes", "documents", "nsInfo", "ops", "updates"})
 """Fields that may arrive, and leave, as a document sequence of the message."""

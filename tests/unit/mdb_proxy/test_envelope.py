@@ -241,3 +241,13 @@ def test_late_failures(kind: Callable[[bool, Callable[[bytes], bytes]], Forward 
     data = late(4, body, kind(False, bytes))
     assert heard(one_frame(data)).response_to == 4
     assert late(4, body, kind(False, reverse)) == data[::-1]
+
+
+def test_a_bulk_write_brings_two_sequences() -> None:
+    body = {"bulkWrite": 1, "$db": "admin"}
+    found = logical(of(body, ops=[{"delete": 0}], nsInfo=[{"ns": "a.b"}]))
+    assert [dict(each) for each in found["ops"]] == [{"delete": 0}]
+    assert [dict(each) for each in found["nsInfo"]] == [{"ns": "a.b"}]
+    with pytest.raises(RefusedError) as caught:
+        logical(of({"insert": "t", "$db": "a"}, ops=[{}]))
+    assert (caught.value.code, caught.value.at) == (40415, "ops")

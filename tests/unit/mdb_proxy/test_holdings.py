@@ -8,11 +8,13 @@ import pytest
 from mdb_engine.exceptions import OverloadedError, RefusedError
 from mdb_engine.rawbson import Document, encode
 from mdb_engine.scope.commands import rewrite
-from mdb_engine.scope.model import Limits, Scope
+from mdb_engine.scope.model import Features, Limits, Scope
 from mdb_proxy.holdings import Holdings, check_room
 
 OWNED = frozenset({"shop_a", "shop_@Other.b"})
-SHOP = Scope("shop", "appdata", ("shop",), limits=Limits(max_collections=2))
+SHOP = Scope(
+    "shop", "appdata", ("shop",), limits=Limits(max_collections=2), features=Features((8, 0))
+)
 
 
 def outcome(holdings: Holdings, command: dict[str, Any], scope: Scope = SHOP) -> int:
@@ -34,6 +36,11 @@ def aggregate(*stages: dict[str, Any]) -> dict[str, Any]:
     return {"aggregate": "a", "pipeline": list(stages), "cursor": {}}
 
 
+def bulk(*ops: dict[str, Any]) -> dict[str, Any]:
+    spaces = [{"ns": "shop.a"}, {"ns": "shop.new"}]
+    return {"bulkWrite": 1, "ops": list(ops), "nsInfo": spaces, "$db": "admin"}
+
+
 NEW: list[tuple[dict[str, Any], bool]] = [
     ({"insert": "new", "documents": [{}]}, True),
     ({"insert": "a", "documents": [{}]}, False),
@@ -50,6 +57,11 @@ NEW: list[tuple[dict[str, Any], bool]] = [
     (aggregate({"$match": {}}), False),
     (aggregate(), False),
     ({"renameCollection": "shop.a", "to": "shop.new", "$db": "admin"}, True),
+    (bulk({"insert": 1, "document": {}}), True),
+    (bulk({"insert": 0, "document": {}}), False),
+    (bulk({"update": 1, "filter": {}, "updateMods": {}, "upsert": True}), True),
+    (bulk({"update": 1, "filter": {}, "updateMods": {}}), False),
+    (bulk({"delete": 1, "filter": {}}), False),
     ({"find": "new"}, False),
     ({"delete": "new", "deletes": [{"q": {}, "limit": 0}]}, False),
 ]
@@ -61,12 +73,14 @@ def test_one_collection_too_many(command: dict[str, Any], creates: bool) -> None
     assert outcome(Holdings({"crm": OWNED}), command) == 0
 
 
+GROWING_INSIDE = ("$out", "$merge", "'insert': ", "updateMods")
 GROWS = {"insert", "create", "createIndexes", "update", "findAndModify"}
 
 
 @pytest.mark.parametrize(("command", "creates"), NEW, ids=str)
 def test_a_full_app_reads_and_deletes(command: dict[str, Any], creates: bool) -> None:
-    grows = next(iter(command)) in GROWS or "$out" in str(command) or "$merge" in str(command)
+    text = str(command)
+    grows = next(iter(command)) in GROWS or any(name in text for name in GROWING_INSIDE)
     known = {"shop": OWNED | {"shop_new"}}
     assert outcome(Holdings(known, frozenset({"shop"})), command) == (14031 if grows else 0)
     assert outcome(Holdings(known, frozenset({"crm"})), command) == 0
@@ -123,3 +137,11 @@ def test_nothing_new_is_made_while_the_ledger_is_not_sure() -> None:
     check_room(holdings, SHOP, "find", {"find": "shop_b"}, sure=False)
     with pytest.raises(OverloadedError):
         check_room(holdings, SHOP, "insert", {"insert": "shop_b"}, sure=False)
+
+
+def test_every_collection_of_a_bulk_write_counts() -> None:
+    roomy = replace(SHOP, limits=Limits(max_collections=3))
+    insert = bulk({"insert": 0, "document": {}}, {"insert": 1, "document": {}})
+    assert outcome(Holdings({"shop": OWNED}), insert, roomy) == 0
+    insert["nsInfo"][0] = {"ns": "shop.newer"}
+    assert outcome(Holdings({"shop": OWNED}), insert, roomy) == 96

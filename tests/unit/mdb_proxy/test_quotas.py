@@ -4,7 +4,7 @@ import pytest
 
 from mdb_engine.exceptions import OverloadedError
 from mdb_engine.scope.model import Limits
-from mdb_proxy.quotas import Quotas
+from mdb_proxy.quotas import OVERDUE_SECONDS, Quotas
 
 
 def test_an_app_may_have_so_many_commands_in_flight_and_its_neighbour_too() -> None:
@@ -47,3 +47,16 @@ def test_requests_per_second(limits: Limits, times: list[float], allowed: int) -
             passed += 1
     assert passed == allowed
     quotas.spend("crm", limits, times[-1])
+
+
+def test_an_app_whose_command_does_not_end_in_time_is_suspended_until_it_ends() -> None:
+    quotas, limits = Quotas(), Limits()
+    with quotas.flight("shop", 9, 30.0), quotas.flight("shop", 9, 31.0), quotas.flight("crm", 9):
+        assert quotas.overdue(30.0 + OVERDUE_SECONDS) == []
+        quotas.spend("shop", limits, 40.0)
+        assert quotas.overdue(30.5 + OVERDUE_SECONDS) == ["shop"]
+        assert quotas.overdue(30.5 + OVERDUE_SECONDS) == []
+        with pytest.raises(OverloadedError):
+            quotas.spend("shop", limits, 41.0)
+        quotas.spend("crm", limits, 41.0)
+    quotas.spend("shop", limits, 42.0)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 from bson.codec_options import CodecOptions
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, OperationFailure
 from structlog.testing import capture_logs
 
 from mdb_engine.credentials import to_document
@@ -18,7 +18,7 @@ from mdb_engine.exceptions import ConfigurationError
 from mdb_engine.manifest import Manifest
 from mdb_engine.scope.model import Features
 from mdb_proxy import reload
-from mdb_proxy.reload import Cluster, Household
+from mdb_proxy.reload import Cluster, Household, has_search
 from tests.support.talks import NOW, credential
 
 CLUSTER = Cluster("6.0.5", 17, Features((6, 0)))
@@ -34,6 +34,7 @@ class Stores:
         self.documents = {f"_mdb_engine_{name}": found for name, found in documents.items()}
         self.error: Exception | None = None
         self.reads = 0
+        self.searches: int | None = None
 
     async def list_collection_names(self) -> list[str]:
         """Give what the apps own, and what nobody does."""
@@ -49,7 +50,10 @@ class Stores:
         def __init__(self, stores: "Stores", name: str) -> None:
             self.stores, self.name = stores, name
 
-        async def aggregate(self, _pipeline: list[Any]) -> AsyncIterator[dict[str, Any]]:
+        async def aggregate(self, pipeline: list[Any]) -> AsyncIterator[dict[str, Any]]:
+            if "$listSearchIndexes" in pipeline[0] and self.stores.searches is not None:
+                raise OperationFailure("no", self.stores.searches)
+
             async def found() -> AsyncIterator[dict[str, Any]]:
                 yield {"storageStats": {"totalSize": 500}}
 
@@ -194,3 +198,10 @@ def test_nothing_secret_is_shown() -> None:
     found = household(full())
     found.secret = b"0123456789"
     assert "0123456789" not in repr(found)
+
+
+@pytest.mark.parametrize(("code", "there"), [(None, True), (40324, False), (31082, False)])
+def test_a_search_process_is_found_by_asking(code: int | None, there: bool) -> None:
+    stores = full()
+    stores.searches = code
+    assert asyncio.run(has_search(stores)) is there  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """A logged-in client's commands: what the cluster is sent, where, and what is remembered of it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -9,11 +10,13 @@ import pytest
 from bson import Binary, Int64, Timestamp
 
 from mdb_engine.exceptions import OperationFailedError
+from mdb_engine.scope.model import Features
 from mdb_proxy.cursors import SESSION_SECONDS
 from mdb_proxy.decisions import Answer, Reply, Run
 from mdb_proxy.lsids import mapped
 from mdb_proxy.wire import MORE_TO_COME
 from tests.support.talks import (
+    MEMBER,
     SECRET,
     Talk,
     World,
@@ -389,6 +392,143 @@ def test_later_steps_are_pinned() -> None:
     answer = Answer(bson.encode(listed), "m2:27017")
     assert decision.steps.send(answer).pin == "m2:27017"
     decision.steps.close()
+
+
+FIELD = {"type": "vector", "path": "v", "numDimensions": 1, "similarity": "dotProduct"}
+NEAR = {"index": "i", "path": "v", "queryVector": [1.0], "limit": 9, "exact": True}
+SEARCH = {"aggregate": "tasks", "pipeline": [{"$vectorSearch": NEAR}], "cursor": {}, "$db": "shop"}
+
+
+def found_first() -> list[Fields]:
+    """What a search is told before it searches: the collection, its index, the candidates."""
+    uuid = Binary.from_uuid(UUID(int=1))
+    stored = {
+        "_id": {"uuid": uuid, "name": "i"},
+        "id": "1",
+        "type": "vectorSearch",
+        "definition": {"fields": [FIELD]},
+    }
+    there = {"name": "shop_tasks", "type": "collection", "info": {"uuid": uuid}}
+    batches = [{"id": Int64(0), "ns": "x", "firstBatch": [each]} for each in (there, stored)]
+    return [*({"cursor": each, "ok": 1.0} for each in batches), {"n": 3, "ok": 1.0}]
+
+
+def test_a_cursor_that_a_plan_leaves_open_is_the_clients() -> None:
+    world, (talk, other) = talks("shop", "crm")
+    asked = {**SEARCH, "lsid": client_session()}
+    steps = steps_of(talk.decide(asked), *found_first(), opened())
+    names = ["listCollections", "find", "count", "aggregate"]
+    assert [next(iter(step)) for step in steps] == names
+    assert [step.get("lsid") for step in steps] == [None, None, None, cluster_session()]
+    reply = talk.ask(asked, *found_first(), opened())
+    assert reply["cursor"]["ns"] == "shop.tasks"
+    assert world.cursors.count("shop") == 1
+    more = {**MORE, "lsid": client_session()}
+    assert other.ask({**more, "$db": "crm"})["code"] == 43
+    assert talk.ask(MORE)["code"] == 13
+    forward = talk.forward(more)
+    assert told(forward.exchange)["collection"] == "shop_tasks"
+    assert forward.exchange.pin == MEMBER
+    carry_out(forward, [followed(0)])
+    assert world.cursors.count("shop") == 0
+
+
+def test_a_list_of_indexes_is_read_on_where_it_comes_from() -> None:
+    world, (talk,) = talks("shop")
+    listing = {**SEARCH, "pipeline": [{"$listSearchIndexes": {}}]}
+    ns = "appdata.$cmd.aggregate"
+    reply = talk.ask(listing, *found_first()[:2], opened(ns=ns))
+    assert reply["cursor"]["ns"] == "shop.tasks"
+    forward = talk.forward(MORE)
+    assert told(forward.exchange)["collection"] == "$cmd.aggregate"
+    assert carry_out(forward, [followed(0, ns)])
+    assert world.cursors.count("shop") == 0
+
+
+def test_documents_of_a_plan_are_counted() -> None:
+    world = World(**STRICT)
+    talk = Talk(world, "shop")
+    assert len(talk.ask(SEARCH, *found_first(), page(5))["cursor"]["firstBatch"]) == 5
+    with pytest.raises(OperationFailedError):
+        talk.ask(SEARCH, *found_first(), page(6))
+    with pytest.raises(OperationFailedError):
+        talk.ask(SEARCH, *found_first(), page(6, 9), OK)
+    assert world.cursors.count("shop") == 0
+    talk.ask(SEARCH, *found_first(), page(4, 9))
+    more = {"getMore": Int64(9), "collection": "tasks", "$db": "shop"}
+    with pytest.raises(OperationFailedError):
+        talk.ask(more, page(2, 9, "nextBatch"), OK)
+
+
+def test_a_plan_that_fails_leaves_nothing() -> None:
+    world, (talk,) = talks("shop")
+    failed = {"ok": 0.0, "code": 50, "errmsg": "late"}
+    assert talk.ask(SEARCH, *found_first(), failed)["code"] == 50
+    assert talk.ask({**SEARCH, **TRANSACTION})["code"] == 263
+    assert world.cursors.count("shop") == 0
+
+
+BULK = {"bulkWrite": 1, "$db": "admin"}
+SPACES = [{"ns": "shop.tasks"}]
+REMOVE = {"delete": 0, "filter": {}}
+REFUSED = {"update": 0, "filter": {}, "updateMods": {"$unset": {"app_id": 1}}}
+NONE = dict.fromkeys(("nInserted", "nMatched", "nModified", "nUpserted", "nDeleted"), 0)
+
+
+def modern() -> tuple[World, Talk]:
+    """Give a client in front of a server of 8.0."""
+    world = World()
+    known = world.directory
+    scopes = {s: replace(each, features=Features((8, 0))) for s, each in known.scopes.items()}
+    world.directory = replace(known, scopes=scopes)
+    return world, Talk(world, "shop")
+
+
+def results(*items: Fields, number: int = 0, key: str = "firstBatch") -> Fields:
+    cursor = {"id": Int64(number), "ns": "admin.$cmd.bulkWrite", key: list(items)}
+    return {"cursor": cursor, "nErrors": 0, **NONE, "ok": 1.0}
+
+
+def test_a_bulk_write_travels_as_two_sequences() -> None:
+    _, talk = modern()
+    exchange = talk.forward(BULK, ops=[REMOVE], nsInfo=SPACES).exchange
+    assert {name for name, _ in exchange.sections} == {"nsInfo", "ops"}
+    sent = told(exchange)
+    assert sent["nsInfo"] == [{"ns": "appdata.shop_tasks"}]
+    assert sent["ops"] == [{"delete": 0, "filter": {"app_id": "shop"}}]
+    assert sent["$db"] == "admin"
+
+
+def test_the_results_of_a_bulk_write_are_read_on_at_admin() -> None:
+    world, talk = modern()
+    item = {"ok": 1.0, "idx": 0, "n": 1}
+    given = {**BULK, "ops": [REMOVE], "nsInfo": SPACES}
+    assert talk.ask(given, results(item, number=99))["cursor"]["ns"] == "admin.$cmd.bulkWrite"
+    more = {"getMore": Int64(99), "collection": "$cmd.bulkWrite", "$db": "admin"}
+    assert talk.ask({**more, "$db": "shop"})["code"] == 13
+    forward = talk.forward(more)
+    sent = told(forward.exchange)
+    assert (sent["collection"], sent["$db"]) == ("$cmd.bulkWrite", "admin")
+    heard_ = heard(one_frame(carry_out(forward, [results(number=99, key="nextBatch")]))).body
+    assert heard_["cursor"]["ns"] == "admin.$cmd.bulkWrite"
+    kill = {"killCursors": "$cmd.bulkWrite", "cursors": [Int64(99)], "$db": "admin"}
+    killed = {"cursorsKilled": [Int64(99)], "ok": 1.0}
+    assert talk.ask(kill, killed)["cursorsKilled"] == [99]
+    assert world.cursors.count("shop") == 0
+
+
+def test_a_bulk_write_with_refused_statements() -> None:
+    _, talk = modern()
+    given = {**BULK, "nsInfo": SPACES, "ordered": False}
+    none = talk.ask({**given, "ops": [REFUSED]})
+    assert (none["nErrors"], none["cursor"]["firstBatch"][0]["code"]) == (1, 66)
+    item = {"ok": 1.0, "idx": 0, "n": 1}
+    some = talk.ask({**given, "ops": [REFUSED, REMOVE]}, results(item))
+    assert [each["idx"] for each in some["cursor"]["firstBatch"]] == [0, 1]
+    steps = steps_of(
+        talk.decide({**given, "ops": [REFUSED, REMOVE], **TRANSACTION}), results(item), OK
+    )
+    assert [next(iter(step)) for step in steps] == ["bulkWrite", "abortTransaction"]
 
 
 # Cursors.

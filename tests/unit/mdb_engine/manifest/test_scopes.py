@@ -58,3 +58,30 @@ def test_what_the_caller_knows() -> None:
 
 def test_former_home_names_stay_aliases() -> None:
     assert scope(aliases=("old", "a"), database=["a", "b"]).home == ("a", "b", "old")
+
+
+VECTOR = {"fields": [{"type": "vector", "path": "v", "numDimensions": 3, "similarity": "cosine"}]}
+
+
+def test_vector_indexes_of_the_manifest() -> None:
+    hybrid = {
+        "name": "h",
+        "type": "hybrid",
+        "hybrid": {"vector_index": {"definition": VECTOR}, "text_index": {"definition": {}}},
+    }
+    mine = {"name": "mine", "definition": VECTOR}
+    named = {**hybrid, "name": "h2", "hybrid": {**hybrid["hybrid"], "vector_index": mine}}
+    indexes = [
+        {"name": "a", "type": "vector", "definition": VECTOR},
+        {"name": "b", "type": "vectorSearch", "definition": VECTOR},
+        {"name": "c", "type": "search", "definition": {}},
+        {"name": "d", "type": "regular", "keys": {"a": 1}},
+        {"name": "broken", "type": "vector", "definition": {"fields": []}},
+        hybrid,
+        named,
+    ]
+    found = scope(managed_indexes={"tasks": indexes, "eu_x": indexes[:1]}).vectors
+    assert set(found) == {("shop_tasks", name) for name in ("a", "b", "h_vector", "mine")}
+    assert all(index.managed for index in found.values())
+    assert len({index.id for index in found.values()}) == 4
+    assert found["shop_tasks", "a"].definition == VECTOR

@@ -24,8 +24,11 @@ ROWS = [
     for path in sorted(FOLDER.glob("*.json"))
     for row in json.loads(path.read_text("utf-8"))["rows"]
 ]
-RANDOM = "0123"
-CHOSEN = {"$out", "createIndexes"}
+RANDOM = "0123456789abcdef0123456789abcdef"
+SEARCHING = {"createSearchIndexes", "dropSearchIndex", "listSearchIndexes", "updateSearchIndex"}
+"""Commands that a plan carries out only where there is no search process."""
+
+CHOSEN = {"$out", "$vectorSearch", "createIndexes", *SEARCHING}
 """Plans that a rule chooses for some commands."""
 
 

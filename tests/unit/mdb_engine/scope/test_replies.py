@@ -205,6 +205,67 @@ def test_a_batch_of_which_nothing_is_left(name: str, counts: dict[str, int]) -> 
     assert decode(refused_whole(asked)) == {**counts, "ok": 1.0, "writeErrors": ours(*REFUSED)}
 
 
+COUNTS = {"nInserted": 1, "nMatched": 0, "nModified": 0, "nUpserted": 1, "nDeleted": 0}
+BULK = {"bulkWrite": 1, "ops": [], "nsInfo": [], "$db": "admin"}
+ERROR = {"ok": 0.0, "idx": 0, "code": 11000, "errmsg": "dup in appdata.shop_tasks", "n": 0}
+SAID = {**ERROR, "errmsg": "dup in app.tasks"}
+DONE = {"ok": 1.0, "idx": 0, "n": 1}
+UPSERTED = {"ok": 1.0, "idx": 1, "n": 1, "nModified": 0, "upserted": {"_id": "appdata.shop_tasks"}}
+OURS = {"ok": 0.0, "idx": 1, "code": 66, "errmsg": "no", "n": 0}
+TAKEN_OUT = StatementError(1, 66, "no")
+
+
+def bulk(*items: Any, errors: int = 0, number: int = 0) -> dict[str, Any]:
+    cursor = {"id": Int64(number), "firstBatch": list(items), "ns": "admin.$cmd.bulkWrite"}
+    return {"cursor": cursor, "nErrors": errors, **COUNTS, "ok": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("ordered", "physical", "said", "heard"),
+    [
+        (True, {}, bulk(ERROR, UPSERTED, errors=1), bulk(SAID, UPSERTED, errors=1)),
+        (True, {}, bulk(DONE, number=9), bulk(DONE, number=9)),
+        (True, {"refused": (TAKEN_OUT,), "kept": (0,)}, bulk(DONE), bulk(DONE, OURS, errors=1)),
+        (
+            True,
+            {"refused": (TAKEN_OUT,), "kept": (0,)},
+            bulk(ERROR, errors=1),
+            bulk(SAID, errors=1),
+        ),
+        (
+            False,
+            {"refused": (TAKEN_OUT,), "kept": (0, 2)},
+            bulk(ERROR, UPSERTED, errors=1),
+            bulk(SAID, OURS, {**UPSERTED, "idx": 2}, errors=2),
+        ),
+        (False, {"refused": (TAKEN_OUT,), "kept": (0, 2)}, bulk(), bulk(OURS, errors=1)),
+    ],
+)
+def test_results_of_statements_of_all_kinds(
+    ordered: bool, physical: Any, said: dict[str, Any], heard: dict[str, Any]
+) -> None:
+    assert reply(ask({**BULK, "ordered": ordered}, **physical), **said) == heard
+
+
+def test_a_bulk_write_that_failed_as_a_whole() -> None:
+    found = reply(ask(BULK), ok=0.0, code=50, errmsg="on appdata.shop_tasks")
+    assert found == {"ok": 0.0, "code": 50, "errmsg": "on app.tasks"}
+
+
+def test_a_bulk_write_of_which_nothing_is_left() -> None:
+    found = decode(refused_whole(ask(BULK, refused=(TAKEN_OUT,), kept=())))
+    assert found == {**bulk(OURS, errors=1), "nInserted": 0, "nUpserted": 0}
+
+
+def test_later_results_of_a_bulk_write() -> None:
+    more = ask({"getMore": Int64(9), "collection": "$cmd.bulkWrite", "$db": "admin"}, names={})
+    ns = "admin.$cmd.bulkWrite"
+    found = reply(more, cursor={"id": Int64(0), "ns": ns, "nextBatch": [ERROR, UPSERTED]}, ok=1.0)
+    assert found["cursor"] == {"id": 0, "ns": ns, "nextBatch": [SAID, UPSERTED]}
+    gone = reply(more, ok=0.0, code=43, errmsg="cursor id 9 not found")
+    assert gone["code"] == 43
+
+
 LEFT = {"explainVersion": "1", "serverParameters": {"x": 1}, "ok": 1.0}
 HERE = {"host": "localhost", "port": 27018, "version": "6.0.5"}
 THERE = {"host": "vm", "port": 49579, "version": "6.0.5"}

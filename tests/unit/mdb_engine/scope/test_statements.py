@@ -93,4 +93,4 @@ def test_each_statement_has_a_collation_of_its_own() -> None:
 
 
 def test_sequences_are_the_batches() -> None:
-    assert sorted(SEQUENCES) == ["deletes", "documents", "updates"]
+    assert sorted(SEQUENCES) == ["deletes", "documents", "nsInfo", "ops", "updates"]
