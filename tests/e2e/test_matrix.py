@@ -20,14 +20,15 @@ from mdb_engine.manifest import parse
 from mdb_engine.registry import ledger
 from mdb_engine.scope.model import Features
 from mdb_proxy.decisions import Forward
-from tests.support.matrix import Row, Step, filled, rows
+from tests.support import config
+from tests.support.matrix import Row, Step, filled, rows, variants
 from tests.support.programs import ROOT
 from tests.support.rounds import Round, carry_out, oracle
 from tests.support.talks import Talk, World, heard, one_frame, told
 from tests.support.talks import carry_out as answered
 from tests.support.worlds import Matrix, canary, matrix
 
-MISSING = {"views", "search", "ledger", "reload"}
+MISSING = {"views", "ledger", "reload"}
 """What rows need and is not there yet."""
 
 SECTION = range(1, 201)
@@ -65,6 +66,16 @@ def test_no_two_rows_look_alike() -> None:
 @that("wire")
 def test_row(world: Matrix, row: Row) -> None:
     carry_out(world, row)
+
+
+@pytest.mark.skipif(not config.SEARCH, reason="make search")
+@that("wire")
+def test_row_said_otherwise(world: Matrix, row: Row) -> None:
+    for variant in variants(row):
+        try:
+            carry_out(world, variant, strict=False)
+        except AssertionError as error:
+            raise AssertionError(variant.it) from error
 
 
 @that("session")

@@ -17,12 +17,12 @@ replies may hold), `needs` (what must be built before), `through` (otherwise tha
 
 Values are extended JSON as in `tests/support/cases.py`, and besides `$kept` (a value kept before),
 `$session` (a session id by label), `$physical` (a full physical name, "" the database),
-`$uuid` (of a physical collection).
+`$uuid` (of a physical collection), `$began` (the cluster's time before there were apps).
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -175,3 +175,35 @@ def is_there(value: Any, path: str) -> bool:
     except (KeyError, IndexError, TypeError):
         return False
     return True
+
+
+OTHERS = ("crm", "shop_eu", "shared", "warden", "caged", "lens")
+ELSEWHERE = "elsewhere"
+TRANSACTION = {
+    "lsid": {"$session": "variant"},
+    "txnNumber": {"$numberLong": "1"},
+    "autocommit": False,
+}
+
+
+def variants(row: Row) -> Iterator[Row]:
+    """Give a row as it could also be said: what must not happen then is the same."""
+    if {step.caller for step in row.steps} <= {CALLER}:
+        for caller in OTHERS:
+            yield _changed(row, f"as {caller}", {caller}, {"as": caller})
+        yield _changed(row, "as a reader", set(), {"as": f"{CALLER}.read"})
+        if all(step.db == HOME for step in row.steps):
+            yield _changed(row, "elsewhere", {CALLER}, {"db": ELSEWHERE})
+    command = row.plain_command
+    if command is not None and not command.keys() & {"lsid", "explain"}:
+        (step,) = row.steps
+        begun = Step({**step.given, "do": {**command, **TRANSACTION, "startTransaction": True}})
+        end = Step({"db": "admin", "do": {"abortTransaction": 1, **TRANSACTION}})
+        yield replace(row, it=f"{row.it}, in a transaction", steps=(begun, end), writes=frozenset())
+        told = Step({**step.given, "do": {"explain": command, "verbosity": "executionStats"}})
+        yield replace(row, it=f"{row.it}, explained", steps=(told,), writes=frozenset())
+
+
+def _changed(row: Row, how: str, writes: Collection[str], more: Mapping[str, Json]) -> Row:
+    steps = tuple(Step({**step.given, **more}) for step in row.steps)
+    return replace(row, it=f"{row.it}, {how}", steps=steps, writes=frozenset(writes))

@@ -29,6 +29,10 @@ class Round:
     used: dict[tuple[str, str], Line] = field(default_factory=dict)
     closed: set[tuple[str, str]] = field(default_factory=set)
     tagged: dict[str, str] = field(default_factory=dict)
+    planted: dict[str, list[bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.planted = dict(self.world.planted)
 
     @property
     def fills(self) -> dict[str, Any]:
@@ -37,6 +41,7 @@ class Round:
             "$kept": lambda name: self.kept[name],
             "$session": self._session,
             "$physical": lambda n: f"{self.world.db_name}.{n}" if n else self.world.db_name,
+            "$began": lambda _: self.world.began,
             "$uuid": lambda n: self.world.before.definitions[n]["options"]["uuid"],
         }
 
@@ -142,7 +147,8 @@ def check(step: Step, reply: Any, fills: Mapping[str, Any]) -> None:
 
 def carry_out(world: Matrix, row: Row, *, strict: bool = True) -> None:
     """Run a row and look at everything. Not strict: whatever the replies are."""
-    start, talk = prepared(world, row), Round(world, row)
+    talk = Round(world, row)
+    start = prepared(talk)
     touched = bool(row.given)
     try:
         for step in row.steps:
@@ -159,11 +165,16 @@ def carry_out(world: Matrix, row: Row, *, strict: bool = True) -> None:
             world.restore(sorted(world.before.differing(world.look())))
 
 
-def prepared(world: Matrix, row: Row) -> State:
+def prepared(talk: Round) -> State:
     """Give the state before a row, its own preparations included."""
+    world, row = talk.world, talk.row
+    if not row.given:
+        return world.before
     for command in row.given:
-        world.behind.command(bson.decode(encode(filled(command, Round(world, row).fills))))
-    return world.look() if row.given else world.before
+        world.behind.command(bson.decode(encode(filled(command, talk.fills))))
+    for slug in row.writes:
+        talk.planted |= world.intruders(slug)
+    return world.look()
 
 
 def converse(talk: Round, step: Step, *, strict: bool) -> None:
@@ -202,7 +213,7 @@ def oracle(talk: Round, start: State, *, strict: bool) -> bool:
     assert [name for name in now.definitions if "@@" in name] == []
     for slug in row.writes if touched else ():
         assert world.untagged(slug) == []
-        check_intruders(world, slug, now)
+        check_intruders(talk, slug, now)
     if strict:
         facts(world, row, now, talk.fills)
     return bool(touched)
@@ -224,11 +235,12 @@ def leaks(talk: Round) -> Iterator[tuple[str, str]]:
             yield caller, f"the tag in the reply to {talk.tagged[caller]}"
 
 
-def check_intruders(world: Matrix, slug: str, now: State) -> None:
+def check_intruders(talk: Round, slug: str, now: State) -> None:
     """What does not belong to an app stays as it is, wherever it stands."""
+    world = talk.world
     for name, documents in world.intruders(slug).items():
         if now.definitions.get(name) == world.before.definitions.get(name):
-            assert [each for each in world.planted[name] if each not in documents] == [], name
+            assert [each for each in talk.planted[name] if each not in documents] == [], name
 
 
 def facts(world: Matrix, row: Row, now: State, fills: Mapping[str, Any]) -> None:

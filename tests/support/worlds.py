@@ -18,7 +18,7 @@ import bson
 from bson.raw_bson import RawBSONDocument
 from pymongo import AsyncMongoClient, MongoClient
 
-from mdb_engine.rawbson import element
+from mdb_engine.rawbson import element, walk
 from mdb_engine.registry import credentials
 from tests.support.matrix import HOME
 from tests.support.programs import Program, program
@@ -171,6 +171,7 @@ class Matrix:
     lines: dict[tuple[str, str], Line] = field(default_factory=dict)
     before: State = field(default_factory=lambda: State({}, {}))
     planted: dict[str, list[bytes]] = field(default_factory=dict)
+    began: Any = None
 
     @property
     def behind(self) -> Any:
@@ -244,7 +245,8 @@ class Matrix:
             for name, entry in self.look().definitions.items()
             if owner(name) == slug and not name.startswith("system.") and entry["kind"] != "view"
             for found in self.behind.get_collection(name, codec_options=raw).find()
-            if bytes(found.raw).count(tag) != 1 and not str(found.get("_id")).startswith("planted")
+            if _tags(found.raw) != [element(b"app_id", slug)]
+            and not str(found.get("_id")).startswith("planted")
         ]
 
     def intruders(self, slug: str) -> dict[str, list[bytes]]:
@@ -277,6 +279,11 @@ class Matrix:
         ]
 
 
+def _tags(found: bytes) -> list[bytes]:
+    data = bytes(found)
+    return [data[item.begin : item.stop] for item in walk(data) if item.name == b"app_id"]
+
+
 def _telling(slug: str) -> str:
     """Give what does not come about by chance."""
     return slug if len(slug) > 4 else f"{slug}_"
@@ -307,6 +314,13 @@ async def _log_ins(uri: str, db_name: str) -> None:
             await credentials.create(client[db_name], slug, name=name, role=role, password=PASSWORD)
 
 
+def _history(behind: Any) -> Any:
+    """Leave events from before the apps; gives the time of the first."""
+    reply = behind.command({"insert": "shop_tasks", "documents": [{"secret": canary("planted")}]})
+    behind.command({"drop": "shop_tasks"})
+    return reply["operationTime"]
+
+
 @contextmanager
 def matrix(mongo_uri: str, folder: Path) -> Iterator[Matrix]:
     """Run a proxy with the apps and their collections."""
@@ -323,11 +337,12 @@ def matrix(mongo_uri: str, folder: Path) -> Iterator[Matrix]:
     with MongoClient(mongo_uri, serverSelectionTimeoutMS=SELECTION_MS) as admin:
         try:
             asyncio.run(_log_ins(mongo_uri, db_name))
+            began = _history(admin[db_name])
             with program(command, folder / "stderr.log", **cluster) as running:
                 running.line()
                 found = Matrix(port, admin, db_name, running)
                 found.build(BASELINE)
-                found.before = found.look()
+                found.before, found.began = found.look(), began
                 for slug in APPS:
                     found.planted |= found.intruders(slug)
                 yield found
