@@ -172,7 +172,7 @@ def is_there(value: Any, path: str) -> bool:
     """Whether something stands at a path."""
     try:
         at(value, path)
-    except (KeyError, IndexError, TypeError):
+    except (KeyError, IndexError, TypeError, ValueError):
         return False
     return True
 

@@ -229,7 +229,8 @@ def leaks(talk: Round) -> Iterator[tuple[str, str]]:
         slug = LOGINS[caller][0] if caller in LOGINS else ""
         for word in talk.world.words(slug):
             if word.encode() in got and word.encode() not in sent and word not in talk.row.shows:
-                yield caller, word
+                begin = got.index(word.encode())
+                yield caller, f"{word}: {got[max(0, begin - 40) : begin + 40]!r}"
         tagged = caller in talk.tagged and slug != "lens"
         if tagged and TAG not in sent and TAG.decode() not in talk.row.shows:
             yield caller, f"the tag in the reply to {talk.tagged[caller]}"

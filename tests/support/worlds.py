@@ -245,8 +245,7 @@ class Matrix:
             for name, entry in self.look().definitions.items()
             if owner(name) == slug and not name.startswith("system.") and entry["kind"] != "view"
             for found in self.behind.get_collection(name, codec_options=raw).find()
-            if _tags(found.raw) != [element(b"app_id", slug)]
-            and not str(found.get("_id")).startswith("planted")
+            if _tags(found.raw) != [tag] and not str(found.get("_id")).startswith("planted")
         ]
 
     def intruders(self, slug: str) -> dict[str, list[bytes]]:
@@ -316,8 +315,10 @@ async def _log_ins(uri: str, db_name: str) -> None:
 
 def _history(behind: Any) -> Any:
     """Leave events from before the apps; gives the time of the first."""
-    reply = behind.command({"insert": "shop_tasks", "documents": [{"secret": canary("planted")}]})
-    behind.command({"drop": "shop_tasks"})
+    reply = behind.command(
+        {"insert": "caged_tasks", "documents": [{"_id": "old", "secret": canary("planted")}]}
+    )
+    behind.command({"drop": "caged_tasks"})
     return reply["operationTime"]
 
 
