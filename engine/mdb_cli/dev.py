@@ -17,8 +17,8 @@ from mdb_cli.uris import app_uri, lines_to_try, reachable
 from mdb_engine.exceptions import ManifestValidationError
 from mdb_engine.manifest import Manifest, load_folder
 from mdb_proxy.config import ProxySettings, Settings, load_settings
-from mdb_proxy.server import Ready, serve
-from mdb_proxy.supervisor import run
+from mdb_proxy.signals import run
+from mdb_proxy.startup import Ready, serve
 
 
 @dataclass(frozen=True, slots=True)

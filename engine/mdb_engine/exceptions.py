@@ -177,6 +177,12 @@ class OperationFailedError(RefusedError):
     code, code_name = 96, "OperationFailed"
 
 
+class ViewStageError(RefusedError):
+    """A stage that may not stand in the pipeline of a view."""
+
+    code, code_name = 167, "OptionNotSupportedOnView"
+
+
 class NotSupportedInTransactionError(RefusedError):
     """The command cannot run inside a transaction."""
 
@@ -193,6 +199,12 @@ class UnsupportedOpQueryError(RefusedError):
     """An old wire message that current clients do not send."""
 
     code, code_name = 352, "UnsupportedOpQueryCommand"
+
+
+class IndexOptionError(RefusedError):
+    """An index has an option that nobody knows."""
+
+    code, code_name = 197, "InvalidIndexSpecificationOption"
 
 
 class OverloadedError(RefusedError):
@@ -226,6 +238,12 @@ class MatchShapeError(RefusedError):
     code, code_name = 15959, "Location15959"
 
 
+class NoDocumentError(RefusedError):
+    """What must be a document, or a list of them, is none."""
+
+    code, code_name = 10065, "Location10065"
+
+
 class OutShapeError(RefusedError):
     """`$out` takes a name or a document."""
 
@@ -248,6 +266,42 @@ class FacetShapeError(RefusedError):
     """`$facet` takes a document of pipelines."""
 
     code, code_name = 40169, "Location40169"
+
+
+class FacetBranchError(RefusedError):
+    """A branch of `$facet` is an array of stages."""
+
+    code, code_name = 40170, "Location40170"
+
+
+class FacetItemError(RefusedError):
+    """A branch of `$facet` holds what is no stage."""
+
+    code, code_name = 40171, "Location40171"
+
+
+class GraphOptionError(RefusedError):
+    """`$graphLookup` holds an option that it does not know."""
+
+    code, code_name = 40104, "Location40104"
+
+
+class MergeShapeError(RefusedError):
+    """`$merge.into` is a name or a document."""
+
+    code, code_name = 51178, "Location51178"
+
+
+class MergeTargetError(RefusedError):
+    """`$merge.into` names no collection."""
+
+    code, code_name = 5786801, "Location5786801"
+
+
+class StatisticsShapeError(RefusedError):
+    """`$collStats` takes a document."""
+
+    code, code_name = 5447000, "Location5447000"
 
 
 class StageShapeError(RefusedError):
@@ -338,6 +392,24 @@ class NegativeLimitError(RefusedError):
     """A count is below zero."""
 
     code, code_name = 51024, "Location51024"
+
+
+class NoSessionCursorError(RefusedError):
+    """A cursor that belongs to no session is read in one."""
+
+    code, code_name = 50736, "Location50736"
+
+
+class SessionCursorError(RefusedError):
+    """A cursor that belongs to a session is read in none."""
+
+    code, code_name = 50737, "Location50737"
+
+
+class OtherSessionCursorError(RefusedError):
+    """A cursor that belongs to a session is read in another one."""
+
+    code, code_name = 50738, "Location50738"
 
 
 class LegacyQueryError(RefusedError):

@@ -1,5 +1,6 @@
 """The command line `mdb-proxy`: what an operator runs in production."""
 
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ Database = Annotated[str | None, typer.Option(help="The physical database that h
 Manifests = Annotated[Path | None, typer.Option(help="The folder of <slug>.json files.")]
 Listen = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where clients connect.")]
 Admin = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where the admin pages are.")]
-Workers = Annotated[int | None, typer.Option(help="Processes.")]
+Workers = Annotated[str | None, typer.Option(help="Processes; auto: one for every core.")]
 Indexes = Annotated[bool | None, typer.Option("--apply-indexes", help="Make the indexes first.")]
 Level = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
 Format = Annotated[str | None, typer.Option(help="auto, console or json.")]
@@ -41,7 +42,7 @@ def serve(
     log_level: Level = None,
     log_format: Format = None,
 ) -> None:
-    """Serve clients until SIGTERM or Ctrl-C.
+    """Serve clients until SIGTERM or Ctrl-C; SIGHUP reads the manifests again.
 
     Every option is also MDB_PROXY_<OPTION> in the environment and a key of mdb-proxy.toml.
     """
@@ -52,20 +53,28 @@ def serve(
 
 def _serve(flags: dict[str, Any]) -> None:
     """Load the settings, set up the logs and serve."""
+    import asyncio
+
     from mdb_engine.observability import configure_logging
     from mdb_proxy.config import ProxySettings, format_address, load_settings
 
     settings = load_settings(ProxySettings, flags)
     configure_logging(settings.log_level, settings.log_format)
-    from mdb_proxy.server import Ready, serve
-    from mdb_proxy.supervisor import run
+    from mdb_proxy.signals import run
+    from mdb_proxy.startup import Ready, serve
 
     def ready(now: Ready) -> None:
         typer.echo(f"listening on {format_address(now.host, now.port)}")
         if len(settings.db_name) < SHORT_NAME:
             typer.echo(f"mdb-proxy: {settings.db_name!r} is a short database name; {WHY}", err=True)
 
-    run(lambda stop: serve(settings, ready=ready, stop=stop))
+    again = asyncio.Event()
+    job: Callable[..., Coroutine[Any, Any, None]] = serve
+    if settings.processes > 1:
+        from mdb_proxy.supervisor import supervise
+
+        job = supervise
+    run(lambda stop: job(settings, ready=ready, stop=stop, again=again), again)
 
 
 @app.command()

@@ -55,6 +55,17 @@ def format_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    known = getattr(os, "sched_getaffinity", None)
+    return len(known(0)) if known is not None else os.cpu_count() or 1
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment of a process that we start."""
+    return {**os.environ, **changes}
+
+
 class FileSource(PydanticBaseSettingsSource):
     """`MONGO_URI_FILE` in the environment: the path of a file that holds the secret."""
 
@@ -95,7 +106,7 @@ class Settings(BaseSettings):
     manifests: Path = Field(Path("manifests"), description="the folder of <slug>.json files")
     listen: str = Field("127.0.0.1:27018", description="where clients connect; port 0 is any")
     admin: str | None = Field(None, description="where the admin pages are served")
-    workers: int = Field(1, ge=1, description="processes")
+    workers: int = Field(1, ge=0, description="processes; 0 or auto: one for every core")
     apply_indexes: bool = Field(False, description="make the manifests' indexes at start")
     settle_seconds: float = Field(
         5.0, ge=0, description="how long a new app waits for other proxies to learn of it"
@@ -113,12 +124,15 @@ class Settings(BaseSettings):
             parse_address(value)
         return value
 
-    @field_validator("workers")
+    @field_validator("workers", mode="before")
     @classmethod
-    def _one_worker(cls, value: int) -> int:
-        if value != 1:
-            raise ValueError("more than one worker is not available yet")
-        return value
+    def _auto(cls, value: Any) -> Any:
+        return 0 if value == "auto" else value
+
+    @property
+    def processes(self) -> int:
+        """How many processes serve."""
+        return self.workers or cores()
 
     @field_validator("mongo_uri")
     @classmethod

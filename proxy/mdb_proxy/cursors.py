@@ -29,6 +29,7 @@ class Cursor:
         awaits: it waits for new documents, so `getMore` may carry a time.
         stream: it is a change stream.
         left: documents that may still be read; one more is an error. None: they are not counted.
+        readable: the read scopes that it was opened with.
     """
 
     app: str
@@ -42,6 +43,12 @@ class Cursor:
     awaits: bool = False
     stream: bool = False
     left: int | None = None
+    readable: tuple[str, ...] = ()
+
+
+def not_found(number: int) -> CursorNotFoundError:
+    """The one refusal for a cursor that is another's, or that does not exist."""
+    return CursorNotFoundError(f"cursor id {number} not found")
 
 
 class Cursors:
@@ -92,8 +99,7 @@ class Cursors:
         """
         entry = self._cursors.get(number)
         if entry is None or (entry[0].app, entry[0].user) != (app, user):
-            msg = f"cursor id {number} not found"
-            raise CursorNotFoundError(msg)
+            raise not_found(number)
         return entry[0]
 
     def close(self, numbers: Iterable[int]) -> None:
@@ -107,6 +113,10 @@ class Cursors:
     def close_in(self, sessions: Collection[bytes]) -> None:
         """Forget the cursors of sessions that ended."""
         self.close([n for n, (cursor, _) in self._cursors.items() if cursor.session in sessions])
+
+    def of(self, app: str) -> dict[int, Cursor]:
+        """The cursors of an app, by number."""
+        return {n: cursor for n, (cursor, _) in self._cursors.items() if cursor.app == app}
 
     def count(self, app: str) -> int:
         """How many cursors the app has open."""
@@ -175,11 +185,17 @@ class Sessions:
             msg = "too many open transactions, try again"
             raise OverloadedError(msg)
 
-    def pin(self, app: str, session: bytes, transaction: int, member: str) -> None:
-        """Remember which member holds the transaction of a session; one at a time."""
+    def pin(
+        self, app: str, session: bytes, transaction: int, member: str, *, begun: bool = True
+    ) -> None:
+        """Remember which member holds the transaction of a session; one at a time.
+
+        It counts as open where it was `begun`: the other workers only take part in it.
+        """
         entry = self._apps.get(app, {}).get(session)
         if entry is not None:
-            entry.transaction, entry.member, entry.open = transaction, member, True
+            entry.open = begun or (entry.open and entry.transaction == transaction)
+            entry.transaction, entry.member = transaction, member
 
     def ended(self, app: str, session: bytes) -> None:
         """Note that the transaction of a session was committed or aborted."""
@@ -197,6 +213,14 @@ class Sessions:
         entry = self._apps.get(app, {}).get(session)
         if entry is not None:
             entry.transaction, entry.open = None, False
+
+    def transactions(self, app: str) -> list[tuple[bytes, int, str]]:
+        """The open transactions of an app: session, number, member."""
+        return [
+            (session, entry.transaction, entry.member)
+            for session, entry in self._apps.get(app, {}).items()
+            if entry.open and entry.transaction is not None
+        ]
 
     def end(self, app: str, sessions: Iterable[bytes]) -> None:
         """Forget sessions that ended."""

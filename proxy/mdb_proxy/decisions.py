@@ -31,11 +31,29 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """A command for the other workers: each does its part of it, with what it remembers.
+
+    Attributes:
+        app, user: who asks. command: BSON, logical. one: the first that has a part is enough.
+    """
+
+    app: str
+    user: str
+    command: bytes
+    one: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: BSON of the reply, and `host:port` of the member that sent it."""
+    """What came back: BSON of the reply, and `host:port` of the member that sent it.
+
+    `said`: instead of both, the replies of those workers that had a part in an `Ask`.
+    """
 
     body: bytes
     member: str
+    said: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +67,8 @@ class Reply:
 class Forward:
     """The cluster answers; `answer` turns what it said into the bytes for the client.
 
-    `finish` has the last word on them (compression). `quiet`: the client wants no answer, not
+    `finish` has the last word on them (compression). `turn`: decisions with the same one wait for
+    each other. `quiet`: the client wants no answer, not
     even to be told of a failure.
     """
 
@@ -57,9 +76,10 @@ class Forward:
     answer: Callable[[Answer], bytes]
     finish: Callable[[bytes], bytes] = bytes
     quiet: bool = False
+    turn: str = ""
 
 
-Steps = Generator[Exchange, Answer, bytes]
+Steps = Generator[Exchange | Ask, Answer, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +89,7 @@ class Run:
     steps: Steps
     finish: Callable[[bytes], bytes] = bytes
     quiet: bool = False
+    turn: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,7 @@ def _bulk(physical: Physical) -> frozenset[str]:
 CREATING: Final[Mapping[str, Callable[[Physical], str | frozenset[str] | None]]] = {
     "aggregate": _written,
     "bulkWrite": _bulk,
+    "cloneCollectionAsCapped": _always("toCollection"),
     "create": _always("create"),
     "createIndexes": _always("createIndexes"),
     "findAndModify": _upsert,
@@ -106,7 +107,9 @@ _ENDING: Final[Mapping[str, Callable[[Physical], str]]] = {
 }
 """The physical collection that is no more when a command has succeeded."""
 
-GROWING: Final = frozenset({"create", "createIndexes", "insert", "update"})
+GROWING: Final = frozenset({
+    "cloneCollectionAsCapped", "create", "createIndexes", "insert", "update",
+})  # fmt: skip
 
 
 def _grows(name: str, physical: Physical) -> bool:

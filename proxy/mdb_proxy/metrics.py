@@ -29,12 +29,36 @@ FAILED: Final = "failed"
 """Outcomes: it worked; the cluster said no; our rules did; the cluster did not answer."""
 
 
+class Reloads:
+    """How often the manifests were read again, and when it worked last."""
+
+    def __init__(self, registry: CollectorRegistry, now: float) -> None:
+        name = "mdb_proxy_manifest_reloads"
+        self._count = Counter(name, "Manifest reloads.", ("outcome",), registry=registry)
+        name = "mdb_proxy_manifest_last_reload_timestamp_seconds"
+        self._last = Gauge(name, "When the manifests were read.", registry=registry)
+        self._last.set(now)
+
+    def note(self, outcome: str, now: float) -> None:
+        """One more; `now` in seconds since 1970."""
+        self._count.labels(outcome).inc()
+        if outcome == OK:
+            self._last.set(now)
+
+
+Look = tuple[Callable[[str], int], Callable[[str], int]]
+
+
 class Metrics:
-    """The proxy's numbers, in a registry of their own."""
+    """The proxy's numbers, in a registry of their own.
+
+    In a process that is told so (PROMETHEUS_MULTIPROC_DIR) the values live in files, of which
+    another process makes the page.
+    """
 
     def __init__(self, apps: Collection[str] = ()) -> None:
         self._apps = frozenset(apps)
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         # A label's child is looked up once: that costs more than to count.
         self._kept: dict[tuple[Any, ...], Any] = {}
         self._commands = self._made(Counter, "commands", "app", "command", "outcome")
@@ -42,17 +66,26 @@ class Metrics:
         self._attempts = self._made(Counter, "auth_attempts", "mechanism", "outcome")
         self._connections = self._made(Gauge, "client_connections", "app")
         self._cursors = self._made(Gauge, "cursors_open", "app")
+        self._suspensions = self._made(Counter, "suspensions", "app")
+        self._look: Look | None = None
         self._seconds = Histogram(
             "mdb_proxy_command_duration_seconds",
             "From a command to its answer.",
             ("app", "command"),
-            registry=self._registry,
+            registry=self.registry,
             buckets=BUCKETS,
         )
 
     def _made(self, kind: type[Any], name: str, *labels: str) -> Any:
         text = f"{name.replace('_', ' ').capitalize()}."
-        return kind(f"mdb_proxy_{name}", text, labels, registry=self._registry)
+        # Of several processes the living ones are added up.
+        mode = {"multiprocess_mode": "livesum"} if kind is Gauge else {}
+        return kind(f"mdb_proxy_{name}", text, labels, registry=self.registry, **mode)
+
+    def know(self, apps: Collection[str]) -> None:
+        """These apps have a label from now on; those before them keep theirs."""
+        if not self._apps.issuperset(apps):
+            self._apps = self._apps.union(apps)
 
     def command(self, app: str, name: str, outcome: str, seconds: float) -> None:
         """One command is done."""
@@ -64,21 +97,33 @@ class Metrics:
         """Our rules refused a command."""
         self._child(self._blocked, self._app(app), REASONS.get(code, OTHER)).inc()
 
+    def suspended(self, app: str) -> None:
+        """An app has a command that does not end."""
+        self._child(self._suspensions, self._app(app)).inc()
+
     def attempt(self, mechanism: str, code: int) -> None:
         """Somebody tried to log in; 0 is a success."""
         known = mechanism if mechanism in MECHANISMS else OTHER
         self._child(self._attempts, known, REASONS.get(code, OTHER) if code else OK).inc()
 
     def watch(self, connections: Callable[[str], int], cursors: Callable[[str], int]) -> None:
-        """Ask these for an app's numbers whenever the page is read, from whatever thread."""
+        """Ask these for an app's numbers whenever somebody looks, from whatever thread."""
+        self._look = (connections, cursors)
+
+    def look(self) -> None:
+        """Bring up to date what is asked for."""
+        if self._look is None:
+            return
+        connections, cursors = self._look
         for app in (*self._apps, UNKNOWN_APP):
-            self._connections.labels(app).set_function(_asking(connections, app))
+            self._child(self._connections, app).set(connections(app))
         for app in self._apps:
-            self._cursors.labels(app).set_function(_asking(cursors, app))
+            self._child(self._cursors, app).set(cursors(app))
 
     def page(self) -> bytes:
         """All numbers, as Prometheus reads them."""
-        return generate_latest(self._registry)
+        self.look()
+        return generate_latest(self.registry)
 
     def _app(self, app: str) -> str:
         return app if app in self._apps else UNKNOWN_APP
@@ -89,7 +134,3 @@ class Metrics:
         if child is None:
             child = self._kept[key] = family.labels(*labels)
         return child
-
-
-def _asking(numbers: Callable[[str], int], app: str) -> Callable[[], float]:
-    return lambda: float(numbers(app))

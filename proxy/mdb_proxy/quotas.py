@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from math import inf
 from typing import Final
@@ -15,6 +16,31 @@ from mdb_proxy.decisions import TRY_AGAIN
 
 OVERDUE_SECONDS: Final = 10.0
 """How much longer than allowed a command may take before its app is suspended."""
+
+SHARED: Final = (
+    "max_change_streams",
+    "max_connections",
+    "max_cursors",
+    "max_in_flight",
+    "max_sessions",
+    "max_transactions",
+)
+"""Limits of which each process counts its own part."""
+
+
+def shared(limits: Limits, workers: int) -> Limits:
+    """The part of one of several processes in what an app may hold or ask at a time.
+
+    Nothing becomes nothing: a limit of one is one in every process.
+    """
+    parts = {name: max(1, getattr(limits, name) // workers) for name in SHARED}
+    rate, burst = limits.requests_per_second, limits.burst
+    return replace(
+        limits,
+        **parts,
+        requests_per_second=None if rate is None else rate / workers,
+        burst=None if burst is None else max(1, burst // workers),
+    )
 
 
 class Quotas:

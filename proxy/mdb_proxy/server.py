@@ -4,46 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import secrets
-import threading
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
-from pymongo import AsyncMongoClient
 
-from mdb_engine.exceptions import InitializationError, RefusedError, UpstreamError
-from mdb_engine.indexes import apply_indexes
-from mdb_engine.manifest import load_folder
-from mdb_engine.rawbson import find
-from mdb_engine.scope.model import Features, Limits
+from mdb_engine.exceptions import RefusedError, UpstreamError
+from mdb_engine.rawbson import Document, find
+from mdb_engine.scope.model import Limits
 from mdb_proxy import envelope
-from mdb_proxy.admin import Watch, admin_app, serving
+from mdb_proxy.captures import GRACE_SECONDS, kill, let_go
 from mdb_proxy.client import Client
-from mdb_proxy.config import ProxySettings, format_address, parse_address
-from mdb_proxy.cursors import Cursors, Sessions
-from mdb_proxy.decisions import Answer, Close, Exchange, Forward, Reply, Run, Steps
+from mdb_proxy.decisions import (
+    Answer,
+    Ask,
+    Close,
+    Decision,
+    Exchange,
+    Forward,
+    Reply,
+    Run,
+    Steps,
+)
+from mdb_proxy.directory import Directory, captured, withdrawn
 from mdb_proxy.metrics import ERROR, FAILED, OK, REFUSED, UNKNOWN_APP, Metrics
-from mdb_proxy.reload import Cluster, Household
+from mdb_proxy.neighbours import for_another
 from mdb_proxy.session import Event, Refusal, Session, Tools
-from mdb_proxy.sweep import sweep
-from mdb_proxy.upstream import PoolSettings, Upstream, open_upstream
 from mdb_proxy.wire.frames import WireError
 
-APP_NAME: Final = "mdb-proxy"
-SELECTION_SECONDS: Final = 10.0
 DRAIN_SECONDS: Final = 30.0
-MAX_WIRE_VERSION: Final = 17
-"""The newest that the kernel knows (6.0): what later servers added is not in its tables."""
-
-ALIVE_SECONDS: Final = 2.0
-"""How long the event loop may take to answer before it counts as stuck."""
+WATCH_SECONDS: Final = 1.0
+OUTLAST_SECONDS: Final = 0.05
 
 log = structlog.get_logger("mdb_proxy.server")
 
@@ -56,14 +50,13 @@ class Exchanger(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """Where the proxy listens and whom it serves; `homes`: slug -> first home database."""
+Asker = Callable[[Ask], Awaitable[tuple[bytes, ...]]]
+"""Asks the other workers; gives the replies of those that have a part in it."""
 
-    host: str
-    port: int
-    slugs: tuple[str, ...]
-    homes: Mapping[str, str]
+
+async def nobody(_ask: Ask) -> tuple[bytes, ...]:
+    """There are no other workers."""
+    return ()
 
 
 @dataclass(slots=True)
@@ -75,6 +68,9 @@ class Listener:
         clients: every open connection and its conversation. apps: logged-in connections by app.
         busy: clients whose command is being carried out. unheard: those of them that wait for
             no answer.
+        yielding: apps that end what they run under names that are another's now.
+        building: one index build of an app at a time waits here.
+        peers: the other workers. leaving: clients that may not stay for another command.
         stopping: each connection closes when it has its answer; new ones at once.
     """
 
@@ -83,10 +79,17 @@ class Listener:
     group: asyncio.TaskGroup
     apps: Counter[str] = field(default_factory=Counter)
     metrics: Metrics = field(default_factory=Metrics)
+    peers: Asker = nobody
     clients: dict[Client, asyncio.Task[None]] = field(default_factory=dict)
+    talks: dict[Client, _Talk] = field(default_factory=dict)
+    leaving: set[Client] = field(default_factory=set)
     busy: set[Client] = field(default_factory=set)
     unheard: set[Client] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    yielding: int = 0
+    building: defaultdict[str, asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
     stopping: bool = False
 
     def client(self) -> Client:
@@ -109,7 +112,7 @@ class Listener:
         number = next(self.numbers)
         served = log.bind(connection_id=number, peer=client.peer)
         note = partial(_note, served, self.metrics)
-        talk = _Talk(Session(self.tools, client.peer, number, note))
+        talk = self.talks[client] = _Talk(Session(self.tools, client.peer, number, note))
         try:
             await self._converse(client, talk)
         except WireError as error:
@@ -120,6 +123,8 @@ class Listener:
         finally:
             self.busy.discard(client)
             self.unheard.discard(client)
+            self.leaving.discard(client)
+            del self.talks[client]
             self._count(talk, "")
             client.close()
         if client.broken is not None:
@@ -139,6 +144,7 @@ class Listener:
             if client.gone and not quiet:
                 return
             self.busy.add(client)
+            talk.commands += 1
             if quiet:
                 self.unheard.add(client)
             answer, outcome = await self._carried_out(decision, talk.session, frame.request_id)
@@ -149,8 +155,12 @@ class Listener:
             await client.send(answer)
             self.busy.discard(client)
             self.unheard.discard(client)
-            if self.stopping:
+            if self.stopping or client in self.leaving:
                 return
+
+    def connections(self, app: str) -> int:
+        """How many connections an app has; those of nobody under the name for that."""
+        return self.apps[app] if app != UNKNOWN_APP else len(self.clients) - self.apps.total()
 
     def _count(self, talk: _Talk, app: str) -> None:
         """Note which app a connection counts for; "" for none."""
@@ -166,11 +176,7 @@ class Listener:
         if isinstance(decision, Reply):
             return decision.message, OK
         try:
-            if isinstance(decision, Run):
-                return decision.finish(await self._driven(decision.steps)), OK
-            found = await self._exchanged(decision.exchange)
-            outcome = OK if find(found.body, "ok") else ERROR
-            return decision.finish(decision.answer(found)), outcome
+            return await self._performed(decision)
         except UpstreamError as error:
             log.warning("upstream.failed", slug=session.app, reason=error.reason)
             return envelope.late(request_id, envelope.failure(error), decision), FAILED
@@ -178,25 +184,125 @@ class Listener:
             session.refused(error)
             return envelope.late(request_id, envelope.refusal(error), decision), REFUSED
 
+    async def _performed(self, decision: Forward | Run) -> tuple[bytes, str]:
+        """The bytes that a decision leads to, and how it went."""
+        if decision.turn:
+            async with self.building[decision.turn]:
+                return await self._performed(replace(decision, turn=""))
+        if isinstance(decision, Run):
+            return decision.finish(await self._driven(decision.steps)), OK
+        found = await self._exchanged(decision.exchange)
+        outcome = OK if find(found.body, "ok") else ERROR
+        return decision.finish(decision.answer(found)), outcome
+
+    def for_another(self, ask: Ask) -> Coroutine[Any, Any, bytes] | None:
+        """Our part in a command of another worker's client: its reply as BSON; None: no part."""
+        try:
+            decision = for_another(self.tools, ask)
+        except RefusedError as error:
+            return self._refused(ask, error)
+        return None if decision is None else self._neighbourly(ask, decision)
+
+    async def _refused(self, ask: Ask, error: RefusedError) -> bytes:
+        command = Document(ask.command).first or ""
+        _note(log, self.metrics, Refusal(command, error.code, error.at, ask.app))
+        return envelope.refusal(error)
+
+    async def _neighbourly(self, ask: Ask, decision: Decision) -> bytes:
+        try:
+            if isinstance(decision, Forward | Run):
+                return (await self._performed(decision))[0]
+            return decision.message if isinstance(decision, Reply) else b""
+        except UpstreamError as error:
+            log.warning("upstream.failed", slug=ask.app, reason=error.reason)
+            return envelope.failure(error)
+        except RefusedError as error:
+            return await self._refused(ask, error)
+        except Exception:
+            # Who asked is told nothing, as if we had gone.
+            log.exception("neighbour.failed", slug=ask.app)
+            return b""
+
     async def _exchanged(self, exchange: Exchange) -> Answer:
         """One exchange with the cluster, within the app's share of them."""
         scope = self.tools.directory().scopes.get(exchange.app)
         limits = scope.limits if scope is not None else Limits()
         if exchange.awaited:
             return await self.upstream.exchange(exchange)
-        with self.tools.quotas.flight(exchange.app, limits.max_in_flight):
+        end = self.tools.tick() + (exchange.time_ms or limits.max_time_ms) / 1000
+        with self.tools.quotas.flight(exchange.app, limits.max_in_flight, end):
             return await self.upstream.exchange(exchange)
 
     async def _driven(self, steps: Steps) -> bytes:
         """Several exchanges, one after the other."""
         try:
-            exchange = next(steps)
+            step = next(steps)
             while True:
-                exchange = steps.send(await self._exchanged(exchange))
+                step = steps.send(await self._stepped(step))
         except StopIteration as stop:
             return bytes(stop.value)
         finally:
             steps.close()
+
+    async def _stepped(self, step: Exchange | Ask) -> Answer:
+        if isinstance(step, Ask):
+            return Answer(b"", "", await self.peers(step))
+        return await self._exchanged(step)
+
+    def changed(self, before: Directory, after: Directory) -> None:
+        """There is another directory: who is not in it any more goes, and so do its cursors."""
+        self.metrics.know(after.scopes)
+        if (before.credentials, before.scopes.keys()) != (after.credentials, after.scopes.keys()):
+            self._show_out()
+        for slug in withdrawn(before, after):
+            found = self.tools.cursors.of(slug)
+            self.tools.cursors.close(found)
+            if found:
+                self.group.create_task(kill(slug, found, self.upstream.exchange))
+        for slug, prefixes in captured(before, after).items():
+            self.yielding += 1
+            self.group.create_task(self._let_go(slug, prefixes))
+
+    def _show_out(self) -> None:
+        """Close the connections of who may not stay: at once at rest, else after the answer."""
+        for client, talk in self.talks.items():
+            if talk.session.welcome:
+                continue
+            log.info("client.shown_out", peer=client.peer, slug=talk.app)
+            if client in self.busy:
+                self.leaving.add(client)
+            else:
+                client.close()
+
+    async def _let_go(self, slug: str, prefixes: tuple[str, ...]) -> None:
+        held = (self.tools.cursors, self.tools.sessions)
+        began = {c: talk.commands for c, talk in self.talks.items() if talk.app == slug}
+        try:
+            await let_go(slug, prefixes, held, self.upstream.exchange)
+            await self._outlast(began)
+        finally:
+            self.yielding -= 1
+
+    async def _outlast(self, began: Mapping[Client, int]) -> None:
+        """Wait until commands that began before are done; in the end close their connections."""
+        deadline = self.tools.tick() + GRACE_SECONDS
+        while left := [
+            c for c, n in began.items() if c in self.busy and self.talks[c].commands == n
+        ]:
+            if self.tools.tick() > deadline:
+                for client in left:
+                    client.abort()
+                    self.clients[client].cancel()
+                return
+            await asyncio.sleep(OUTLAST_SECONDS)
+
+    async def watch(self) -> None:
+        """Look every second for commands that take longer than they may. Never ends."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            for slug in self.tools.quotas.overdue(self.tools.tick()):
+                self.metrics.suspended(slug)
+                log.error("app.suspended", slug=slug)
 
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
         """Answer what is in flight, then close every connection; after so long at once."""
@@ -217,10 +323,11 @@ class Listener:
 
 @dataclass(slots=True)
 class _Talk:
-    """A conversation, and the app that its connection counts for."""
+    """A conversation, the app that its connection counts for, and how many commands it had."""
 
     session: Session
     app: str = ""
+    commands: int = 0
 
 
 def _note(served: structlog.typing.FilteringBoundLogger, metrics: Metrics, event: Event) -> None:
@@ -237,186 +344,3 @@ def _note(served: structlog.typing.FilteringBoundLogger, metrics: Metrics, event
         served.warning("login.failed", code=event.code, **fields)
     else:
         served.debug("login.succeeded", slug=event.app, **fields)
-
-
-@asynccontextmanager
-async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
-    """A TaskGroup whose only error comes out as it is, not as a group of one."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            yield group
-    except BaseExceptionGroup as errors:
-        if len(errors.exceptions) > 1:
-            raise
-        raise errors.exceptions[0] from None
-
-
-async def serve(
-    settings: ProxySettings, *, ready: Callable[[Ready], None], stop: asyncio.Event
-) -> None:
-    """Serve clients until `stop` is set; also when that happens before anybody is served.
-
-    Raises:
-        ConfigurationError, ManifestValidationError, InitializationError, OSError: it could not
-            start; nothing is left behind.
-    """
-    listening = asyncio.Event()
-
-    def tell(now: Ready) -> None:
-        listening.set()
-        ready(now)
-
-    async with _tasks() as group:
-        work = group.create_task(_serve(settings, tell, stop))
-        watch = group.create_task(_abandon(work, listening, stop))
-        work.add_done_callback(lambda _: watch.cancel())
-
-
-async def _abandon(work: asyncio.Task[None], listening: asyncio.Event, stop: asyncio.Event) -> None:
-    """End the start when nobody wants it any more; what listens ends by itself."""
-    await stop.wait()
-    if not listening.is_set():
-        work.cancel()
-
-
-async def _serve(
-    settings: ProxySettings, ready: Callable[[Ready], None], stop: asyncio.Event
-) -> None:
-    manifests = load_folder(settings.manifests)
-    uri = settings.mongo_uri.get_secret_value()
-    ports = Ports(
-        parse_address(settings.listen), parse_address(settings.admin) if settings.admin else None
-    )
-    async with AsyncExitStack() as stack:
-        upstream = await stack.enter_async_context(
-            open_upstream(
-                uri,
-                app_name=APP_NAME,
-                pool=PoolSettings(),
-                selection_timeout=SELECTION_SECONDS,
-            )
-        )
-        await upstream.check()
-        control: AsyncMongoClient[dict[str, Any]] = await stack.enter_async_context(
-            AsyncMongoClient(uri, appname=APP_NAME, serverSelectionTimeoutMS=10_000)
-        )
-        database = control[settings.db_name]
-        cluster = await _cluster(control, upstream)
-        household = Household(database, manifests, cluster, format_address(*ports.wire))
-        await household.open(settings.settle_seconds)
-        if settings.apply_indexes:
-            for manifest in manifests.values():
-                report = await apply_indexes(database, manifest)
-                log.info("indexes.applied", slug=manifest.slug, created=len(report.created))
-        async with _tasks() as group:
-            sweeper = group.create_task(sweep(database, manifests))
-            try:
-                await _listen(household, upstream, ports, ready, stop)
-            finally:
-                sweeper.cancel()
-
-
-async def _cluster(control: AsyncMongoClient[dict[str, Any]], upstream: Upstream) -> Cluster:
-    info = await control.server_info()
-    features = upstream.features
-    numbers = tuple(info["versionArray"][:2])
-    if features.max_wire_version < MAX_WIRE_VERSION:
-        msg = "the cluster must run MongoDB 6.0 or newer"
-        raise InitializationError(msg)
-    return Cluster(
-        info["version"],
-        min(features.max_wire_version, MAX_WIRE_VERSION),
-        Features(version=(numbers[0], numbers[1]), standalone=features.standalone),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Where to listen: for clients, and for operators when they want it."""
-
-    wire: tuple[str, int]
-    admin: tuple[str, int] | None = None
-
-
-async def _listen(
-    household: Household,
-    upstream: Exchanger,
-    ports: Ports,
-    ready: Callable[[Ready], None],
-    stop: asyncio.Event,
-) -> None:
-    """Serve the ports until `stop` is set."""
-    apps: Counter[str] = Counter()
-    tools = _tools(household, apps)
-    async with _tasks() as group:
-        listener = Listener(tools, upstream, group, apps, Metrics(household.manifests))
-        with ExitStack() as stack:
-            if ports.admin is not None:
-                pages = admin_app(_watch(household, listener))
-                found = stack.enter_context(serving(ports.admin, pages))
-                log.info("admin.listening", address=format_address(*found))
-            loop = asyncio.get_running_loop()
-            server = await loop.create_server(listener.client, *ports.wire, reuse_address=True)
-            follower = group.create_task(household.follow())
-            try:
-                ready(_ready(household, server.sockets[0].getsockname()))
-                await stop.wait()
-            finally:
-                server.close()
-                await listener.drain()
-                follower.cancel()
-    log.info("proxy.stopped")
-
-
-def _ready(household: Household, bound: tuple[Any, ...]) -> Ready:
-    host, port = bound[:2]
-    household.moved(format_address(host, port))
-    directory = household.current
-    homes = {slug: scope.home[0] for slug, scope in directory.scopes.items()}
-    log.info("proxy.listening", address=directory.address, apps=len(homes))
-    return Ready(host, port, tuple(homes), homes)
-
-
-def _watch(household: Household, listener: Listener) -> Watch:
-    """What the admin pages may ask."""
-    loop = asyncio.get_running_loop()
-
-    def alive() -> bool:
-        answered = threading.Event()
-        loop.call_soon_threadsafe(answered.set)
-        return answered.wait(ALIVE_SECONDS)
-
-    def connections(app: str) -> int:
-        known = listener.apps
-        return known[app] if app != UNKNOWN_APP else len(listener.clients) - known.total()
-
-    def checks() -> dict[str, bool]:
-        return {
-            "primary": household.has_primary,
-            "stores": not household.stale,
-            "apps": bool(household.current.scopes),
-            "serving": not listener.stopping,
-        }
-
-    def numbers() -> dict[str, int | str]:
-        return {
-            "apps": len(household.current.scopes),
-            "connections": len(listener.clients),
-            "cluster": household.cluster.version,
-        }
-
-    listener.metrics.watch(connections, listener.tools.cursors.count)
-    return Watch(alive, checks, numbers, listener.metrics.page)
-
-
-def _tools(household: Household, apps: Mapping[str, int]) -> Tools:
-    return Tools(
-        directory=lambda: household.current,
-        cursors=Cursors(),
-        sessions=Sessions(),
-        now=lambda: datetime.now(UTC),
-        tick=time.monotonic,
-        random=secrets.token_bytes,
-        started=datetime.now(UTC),
-        clients=lambda app: apps.get(app, 0),
-    )

@@ -25,10 +25,11 @@ from mdb_proxy import envelope, local
 from mdb_proxy.cursors import Cursors, Sessions
 from mdb_proxy.decisions import Close, Decision, Forward, Reply, Run
 from mdb_proxy.directory import Directory
+from mdb_proxy.holds import TENANT_COMMANDS
 from mdb_proxy.quotas import Quotas
 from mdb_proxy.sasl import COMMANDS as SASL
 from mdb_proxy.sasl import Login
-from mdb_proxy.tenant import TENANT_COMMANDS, Asking, tenant_command
+from mdb_proxy.tenant import Asking, decided, tenant_command
 from mdb_proxy.wire.compression import COMPRESSORS, unwrap, wrap
 from mdb_proxy.wire.frames import (
     MAX_BEFORE_LOGIN,
@@ -44,6 +45,9 @@ from mdb_proxy.wire.queries import QUERY_FAILURE, Query, encode_reply, parse_que
 
 MAX_INVALID: Final = 5
 """Bodies that are not BSON; with the last one the connection closes."""
+
+SURE_SECONDS: Final = 4.0
+"""A new slug waits for longer than this until it counts; so who did not hear of it stops first."""
 
 MAX_NOTED: Final = 64
 """Characters of a client's own text that go into a log line."""
@@ -85,6 +89,7 @@ class Tools:
         now: wall clock (UTC). tick: seconds of a clock that never goes back.
         random: so many random bytes. started: when the process began.
         clients: open connections of an app.
+        peers: there are other workers, which may know what this one does not.
     """
 
     directory: Callable[[], Directory]
@@ -97,6 +102,24 @@ class Tools:
     clients: Callable[[str], int]
     quotas: Quotas = field(default_factory=Quotas)
     compressors: tuple[str, ...] = tuple(COMPRESSORS)
+    peers: bool = False
+
+    def asking(self, command: Mapping[str, Any], scope: Scope, user: str) -> Asking:
+        """One command of a logged-in client, and what there is to answer it."""
+        directory = self.directory()
+        return Asking(
+            command,
+            scope,
+            user,
+            directory.secret,
+            self.cursors,
+            self.sessions,
+            directory.holdings,
+            self.tick,
+            self.random,
+            self.peers,
+            self.tick() - directory.confirmed <= SURE_SECONDS,
+        )
 
 
 class Session:
@@ -125,6 +148,12 @@ class Session:
     def app(self) -> str:
         """The app of who is logged in; "" before."""
         return self._login.credential.app if self._login.credential else ""
+
+    @property
+    def welcome(self) -> bool:
+        """Whether who is logged in still may be; nobody always may."""
+        credential, tools = self._login.credential, self._tools
+        return credential is None or tools.directory().scope(credential, tools.now()) is not None
 
     def receive(self, frame: Frame) -> Decision:
         """Decide what happens to one frame.
@@ -195,19 +224,9 @@ class Session:
     ) -> Decision:
         tools = self._tools
         tools.quotas.spend(scope.slug, scope.limits, tools.tick())
-        asking = Asking(
-            command,
-            scope,
-            credential.name,
-            tools.directory().secret,
-            tools.cursors,
-            tools.sessions,
-            tools.directory().holdings,
-            tools.tick,
-            tools.random,
-        )
+        asking = tools.asking(command, scope, credential.name)
         rule = TENANT_COMMANDS.get(self.command, tenant_command)
-        decision = rule(asking, lambda body: envelope.reply_to(message, body))
+        decision = decided(rule, asking, lambda body: envelope.reply_to(message, body))
         if message.more_to_come and isinstance(decision, Forward | Run):
             return replace(decision, quiet=True)
         return decision

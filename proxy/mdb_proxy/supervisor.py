@@ -1,50 +1,177 @@
-"""Runs the event loop and turns signals into a request to stop."""
+"""The process that serves no clients: prepares the cluster, runs the workers, answers operators."""
+
+from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
-Result = TypeVar("Result")
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+from mdb_engine.manifest import load_folder
+from mdb_proxy.admin import Watch
+from mdb_proxy.config import ProxySettings, format_address, parse_address
+from mdb_proxy.crew import Crew
+from mdb_proxy.metrics import Reloads
+from mdb_proxy.orders import Order
+from mdb_proxy.peers import Said, rendezvous
+from mdb_proxy.ports import reserved
+from mdb_proxy.reload import Household, Source, make_indexes, read_again, reload_at
+from mdb_proxy.startup import (
+    Ready,
+    Wishes,
+    admin_port,
+    answers,
+    connected,
+    ready_at,
+    tasks,
+    until_ready,
+)
+from mdb_proxy.sweep import sweep
+
+PAGE_SECONDS: Final = 5.0
+"""How long a page waits for the workers."""
 
 
-def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Result]]) -> Result:
-    """Run `work(stop)` to its end; the first SIGINT or SIGTERM sets `stop`.
+async def supervise(
+    settings: ProxySettings,
+    *,
+    ready: Callable[[Ready], None],
+    stop: asyncio.Event,
+    again: asyncio.Event,
+) -> None:
+    """Serve clients by several workers until `stop` is set; `again` has the manifests read again.
 
-    A second signal ends the process at once: whoever sends it does not want to wait.
+    Raises:
+        ConfigurationError, ManifestValidationError, InitializationError, OSError: it could not
+            start; nothing is left behind.
     """
-
-    async def main() -> Result:
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
-
-        def asked() -> None:
-            stop.set()
-            _forget(loop)
-
-        for number in SIGNALS:
-            loop.add_signal_handler(number, asked)
-        try:
-            return await work(stop)
-        finally:
-            _forget(loop)
-
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(main())
+    await until_ready(lambda tell: _supervise(settings, tell, Wishes(stop, again)), ready, stop)
 
 
-def _forget(loop: asyncio.AbstractEventLoop) -> None:
-    """Give the signals back their usual meaning."""
-    for number in SIGNALS:
-        loop.remove_signal_handler(number)
+async def _supervise(
+    settings: ProxySettings, ready: Callable[[Ready], None], wishes: Wishes
+) -> None:
+    manifests = load_folder(settings.manifests)
+    source = Source(settings.manifests, settings.settle_seconds, settings.apply_indexes)
+    host, asked = parse_address(settings.listen)
+    uri = settings.mongo_uri.get_secret_value()
+    with reserved(host, asked) as port, rendezvous() as folder:
+        async with connected(uri, settings.db_name) as behind:
+            address = format_address(host, port)
+            household = Household(behind.database, manifests, behind.cluster, address)
+            await household.open(source.settle)
+            if source.indexes:
+                await make_indexes(behind.database, manifests.values())
+            order = Order(
+                number=0,
+                workers=settings.processes,
+                mongo_uri=uri,
+                db_name=settings.db_name,
+                host=host,
+                port=port,
+                folder=str(folder),
+                log_level=settings.log_level,
+                log_format=settings.log_format,
+            )
+            crew = Crew(order, manifests, partial(_forget, str(folder)))
+            office = _Office(household, source, crew, folder)
+            admin = parse_address(settings.admin) if settings.admin else None
+            with admin_port(admin, office.watch()):
+                await office.run(
+                    lambda: ready(ready_at((host, port), household.current.scopes)), wishes
+                )
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Give uvloop's loop where it is installed; None: asyncio's own."""
-    try:
-        import uvloop  # noqa: PLC0415 - not there on every platform
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
+def _forget(folder: str, pid: int) -> None:
+    """What a worker that has ended holds open no longer counts; what it did still does."""
+    mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+
+
+class _Office:
+    """What the supervisor does while the workers work."""
+
+    def __init__(self, household: Household, source: Source, crew: Crew, folder: Path) -> None:
+        self._household, self._source, self._crew = household, source, crew
+        self._folder = folder
+        self._registry = CollectorRegistry()
+        self._reloads = Reloads(self._registry, time.time())
+        self._restarts = Counter(
+            "mdb_proxy_workers_restarted", "Workers that were replaced.", registry=self._registry
+        )
+        crew.restarting = self._restarts.inc
+        MultiProcessCollector(self._registry, path=str(folder))  # type: ignore[no-untyped-call]
+
+    async def run(self, ready: Callable[[], None], wishes: Wishes) -> None:
+        """Have the workers serve until it is wished to stop."""
+        database, household = self._household.database, self._household
+        async with tasks() as group:
+            jobs = [
+                group.create_task(sweep(database, lambda: household.manifests)),
+                group.create_task(reload_at(wishes.again, self._reload, self._reloads.note)),
+                group.create_task(self._stop(ready, wishes.stop)),
+            ]
+            try:
+                await self._crew.serve()
+            finally:
+                for job in jobs:
+                    job.cancel()
+
+    async def _stop(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
+        await self._crew.ready()
+        ready()
+        await stop.wait()
+        await self._crew.stop()
+
+    async def _reload(self) -> int:
+        plan = await read_again(self._household, self._source)
+        await self._crew.swap(plan.manifests)
+        self._household.swap(plan)
+        return len(plan.directory.scopes)
+
+    def watch(self) -> Watch:
+        """What the admin pages may ask, from their own thread."""
+        loop = asyncio.get_running_loop()
+
+        def statuses() -> Sequence[Said | None]:
+            asked = asyncio.run_coroutine_threadsafe(self._crew.statuses(), loop)
+            try:
+                return asked.result(PAGE_SECONDS)
+            except TimeoutError:
+                asked.cancel()
+                return []
+
+        def checks() -> Mapping[str, bool]:
+            return all_checks(statuses(), stopping=self._crew.stopping.is_set())
+
+        def page() -> bytes:
+            statuses()  # the workers bring their gauges up to date
+            return generate_latest(self._registry)
+
+        return Watch(answers(loop), checks, lambda: all_numbers(statuses()), page)
+
+
+CHECKS: Final = ("primary", "stores", "apps", "serving")
+
+
+def all_checks(statuses: Sequence[Said | None], *, stopping: bool) -> dict[str, bool]:
+    """What must hold in every worker, and that all of them say so."""
+    found = [each["checks"] for each in statuses if each is not None]
+    checks = {name: all(each[name] for each in found) for name in CHECKS}
+    checks["serving"] = checks["serving"] and not stopping
+    return {**checks, "workers": bool(found) and len(found) == len(statuses)}
+
+
+def all_numbers(statuses: Sequence[Said | None]) -> dict[str, int | str]:
+    """The numbers of all workers as one."""
+    found: list[Mapping[str, Any]] = [each["numbers"] for each in statuses if each is not None]
+    return {
+        "apps": max((each["apps"] for each in found), default=0),
+        "connections": sum(each["connections"] for each in found),
+        "cluster": next((each["cluster"] for each in found), ""),
+        "workers": len(found),
+    }

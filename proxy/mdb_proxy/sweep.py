@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import structlog
@@ -52,12 +52,12 @@ async def forget(database: Database) -> int:
     return len(gone)
 
 
-async def sweep(database: Database, slugs: Iterable[str]) -> None:
+async def sweep(database: Database, slugs: Callable[[], Iterable[str]]) -> None:
     """Look every now and then. Never ends."""
     seen: frozenset[str] = frozenset()
     while True:
         try:
-            seen = await look(database, slugs, seen)
+            seen = await look(database, slugs(), seen)
             await forget(database)
         except PyMongoError as error:
             log.warning("sweep.failed", reason=type(error).__name__)

@@ -6,33 +6,29 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from bson.int64 import Int64
-
 from mdb_engine.exceptions import (
-    CursorNotFoundError,
     NotSupportedInTransactionError,
-    TypeMismatchError,
-    UnauthorizedError,
+    OverloadedError,
+    RefusedError,
 )
-from mdb_engine.rawbson import Array, Document, encode, find, render, walk
-from mdb_engine.scope.caps import Time, max_time
+from mdb_engine.rawbson import Array, Document, encode, find, walk
 from mdb_engine.scope.commands import COMMANDS, command_name, rewrite
-from mdb_engine.scope.model import Physical, Scope, Where
-from mdb_engine.scope.names import ADMIN, type_name
+from mdb_engine.scope.model import Physical, Scope
 from mdb_engine.scope.plans import run_plan
 from mdb_engine.scope.replies import Asked, answer, refused_whole, too_many
 from mdb_proxy import envelope
 from mdb_proxy.cursors import Cursor, Cursors, Sessions
-from mdb_proxy.decisions import Answer, Decision, Exchange, Forward, Reply, Run, Steps
+from mdb_proxy.decisions import Answer, Ask, Decision, Exchange, Forward, Reply, Run, Steps
 from mdb_proxy.holdings import Holdings, check_room
-from mdb_proxy.lsids import client_id, ids_in, lsid, mapped
+from mdb_proxy.lsids import client_id, lsid, mapped
 
 Send = Callable[[bytes], bytes]
 """Turns the BSON of a reply into the bytes of a message; none when no answer is wanted."""
 
 _READERS: Final = frozenset({"aggregate", "count", "distinct", "explain", "find", "listIndexes"})
 _ENDINGS: Final = frozenset({"abortTransaction", "commitTransaction"})
-_CURSOR_NOT_FOUND: Final = 43
+TAKES_TURNS: Final = frozenset({"createIndexes"})
+"""Of these an app runs one at a time: a member builds three indexes for everybody (6.0)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +38,8 @@ class Asking:
     Attributes:
         command: logical. user: the credential's name. secret: of the proxy.
         tick: seconds. random: so many bytes.
+        peers: other workers may know what this one does not.
+        sure: the ledger of slugs was read a moment ago.
     """
 
     command: Mapping[str, Any]
@@ -53,6 +51,8 @@ class Asking:
     holdings: Holdings
     tick: Callable[[], float]
     random: Callable[[int], bytes]
+    peers: bool = False
+    sure: bool = True
 
     @property
     def app(self) -> str:
@@ -75,8 +75,8 @@ def tenant_command(asking: Asking, send: Send) -> Decision:
     physical = rewrite(asking.command, asking.scope)
     given = asking.session()
     session = given if _session_matters(asking) else None
-    asked = Asked(asking.command, _in_session(asking, physical, session), asking.scope)
-    check_room(asking.holdings, asking.scope, asking.name, physical.command)
+    asked = Asked(asking.command, in_session(asking, physical, session), asking.scope)
+    check_room(asking.holdings, asking.scope, asking.name, physical.command, sure=asking.sure)
     if COMMANDS[asking.name].cursor:
         asking.cursors.admit(asking.app, asking.scope.limits.max_cursors, asking.tick())
     if physical.stream:
@@ -84,9 +84,18 @@ def tenant_command(asking: Asking, send: Send) -> Decision:
         asking.cursors.admit_stream(asking.app, most, asking.tick())
     if asking.command.get("startTransaction") is True:
         asking.sessions.admit(asking.app, asking.scope.limits.max_transactions, asking.tick())
-    if physical.plan:
+    decision = _decided(asking, asked, session, send)
+    if asking.name not in TAKES_TURNS or "autocommit" in asking.command:
+        return decision
+    return decision if isinstance(decision, Reply) else replace(decision, turn=asking.app)
+
+
+def _decided(
+    asking: Asking, asked: Asked, session: bytes | None, send: Send
+) -> Reply | Forward | Run:
+    if asked.physical.plan:
         return _planned(asking, asked, session, send)
-    if physical.refused:
+    if asked.physical.refused:
         return _partly(asking, asked, session, send)
     return _forward(asking, asked, session, send)
 
@@ -100,7 +109,7 @@ def _session_matters(asking: Asking) -> bool:
     return transaction or causal or COMMANDS[asking.name].cursor
 
 
-def _in_session(asking: Asking, physical: Physical, session: bytes | None) -> Physical:
+def in_session(asking: Asking, physical: Physical, session: bytes | None) -> Physical:
     """The command under the cluster's session id, or without one."""
     fields = {name: value for name, value in physical.command.items() if name != "lsid"}
     if session is not None:
@@ -139,7 +148,7 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, Array) else value
 
 
-def _forward(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Decision:
+def _forward(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Forward | Run:
     made = _routed(asking, asked, session)
 
     def finish(found: Answer) -> bytes:
@@ -147,12 +156,26 @@ def _forward(asking: Asking, asked: Asked, session: bytes | None, send: Send) ->
         _noticed(asking, asked.physical.command, found)
         return send(answer(found.body, asked))
 
+    if asking.peers and asking.name in _ENDINGS:
+        return Run(_ended(asking, made, finish))
     if asked.physical.allowance is None:
         return Forward(made, finish)
-    return Run(_counted(asking, made, asked.physical.allowance, finish))
+    return Run(counted(asking, made, asked.physical.allowance, finish))
 
 
-def _counted(asking: Asking, made: Exchange, left: int, finish: Callable[[Answer], bytes]) -> Steps:
+def ask(asking: Asking, *, one: bool = False, **changes: Any) -> Ask:
+    """The question to other workers: this command, or what is changed of it."""
+    return Ask(asking.app, asking.user, encode({**asking.command, **changes}), one)
+
+
+def _ended(asking: Asking, made: Exchange, finish: Callable[[Answer], bytes]) -> Steps:
+    """The end of a transaction, of which the worker must hear where it was begun."""
+    found = yield made
+    yield ask(asking)
+    return finish(found)
+
+
+def counted(asking: Asking, made: Exchange, left: int, finish: Callable[[Answer], bytes]) -> Steps:
     """An exchange that may bring so many documents; more are an error, and end their cursor."""
     found = yield made
     yield from _refuse_more(asking, found, left)
@@ -192,7 +215,8 @@ def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer
     """Note what the reply left behind in the cluster: a cursor, a transaction."""
     number = asking.command.get("txnNumber") if "autocommit" in asking.command else None
     if session is not None and isinstance(number, int) and find(found.body, "ok"):
-        asking.sessions.pin(asking.app, session, number, found.member)
+        begun = asking.command.get("startTransaction") is True
+        asking.sessions.pin(asking.app, session, number, found.member, begun=begun)
         if asking.name in _ENDINGS:
             asking.sessions.ended(asking.app, session)
     cursor = find(found.body, "cursor") if COMMANDS[asking.name].cursor else None
@@ -211,7 +235,8 @@ def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer
         session=session,
         awaits=asked.physical.stream or bool(asking.command.get("awaitData")),
         stream=asked.physical.stream,
-        left=_left(asked.physical.allowance, found),
+        left=remaining(asked.physical.allowance, found),
+        readable=asking.scope.readable,
     )
     asking.cursors.open(opened, entry, asking.tick())
 
@@ -222,12 +247,12 @@ def _noticed(asking: Asking, command: Mapping[str, Any], found: Answer) -> None:
         asking.holdings.done(asking.app, command)
 
 
-def _left(allowance: int | None, found: Answer) -> int | None:
+def remaining(allowance: int | None, found: Answer) -> int | None:
     """What remains of an allowance after a reply."""
     return None if allowance is None else allowance - _count(found)
 
 
-def _planned(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Decision:
+def _planned(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Run:
     if "autocommit" in asking.command:
         msg = f"Cannot run '{asking.name}' in a multi-document transaction."
         raise NotSupportedInTransactionError(msg)
@@ -255,7 +280,9 @@ def _plan_steps(asking: Asking, asked: Asked, session: bytes | None, send: Send)
     return send(reply)
 
 
-def _partly(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Decision:
+def _partly(
+    asking: Asking, asked: Asked, session: bytes | None, send: Send
+) -> Reply | Forward | Run:
     """A batch of which statements were refused: the rest is sent, if there is any."""
     left = bool(asked.physical.kept)
     if "autocommit" in asking.command:
@@ -271,149 +298,53 @@ def _aborting(asking: Asking, asked: Asked, session: bytes | None, send: Send) -
         found = yield made
         body, pin = answer(found.body, asked), found.member
     if asked.physical.kept or "startTransaction" not in asking.command:
-        given = asked.physical.command
-        names = ("lsid", "txnNumber", "autocommit")
-        abort = {"abortTransaction": 1, **{n: given[n] for n in names if n in given}}
-        yield envelope.exchange({**abort, "$db": "admin"}, asking.app, pin=pin)
+        yield _abort(asking, asked.physical.command, pin)
     return send(body)
 
 
-def get_more(asking: Asking, send: Send) -> Decision:
-    """`getMore`: only on a cursor that this user opened, by the name that it was opened with."""
-    physical = rewrite(_at_home(_without_time(asking.command), asking.scope), asking.scope)
-    number = asking.command["getMore"]
-    if not isinstance(number, Int64):
-        raise _not_long(number, "getMore.getMore", "getMore")
-    cursor = asking.cursors.owned(number, asking.app, asking.user)
-    session = asking.session()
-    _check_ownership(asking, cursor, session)
-    fields = dict(_in_session(asking, physical, session).command)
-    fields |= {"collection": cursor.physical, "$db": cursor.database}
-    kind = Time.CLIENT if cursor.awaits else Time.REFUSED
-    where = Where("getMore", cursor.db, asking.command, ("maxTimeMS",))
-    time = max_time(asking.command.get("maxTimeMS"), kind, asking.scope, where)
-    if time is not None:
-        fields["maxTimeMS"] = time
-    asked = Asked(asking.command, replace(physical, command=fields), asking.scope)
-    made = envelope.exchange(fields, asking.app, pin=cursor.member, awaited=cursor.awaits)
-    finish = _followed(asking, asked, cursor, send)
-    if cursor.left is None:
-        return Forward(made, finish)
-    return Run(_counted(asking, made, cursor.left, finish))
+def _abort(asking: Asking, statement: Mapping[str, Any], pin: str | None) -> Exchange:
+    names = ("lsid", "txnNumber", "autocommit")
+    abort = {"abortTransaction": 1, **{n: statement[n] for n in names if n in statement}}
+    return envelope.exchange({**abort, "$db": "admin"}, asking.app, pin=pin)
 
 
-def _not_long(value: Any, field: str, at: str) -> TypeMismatchError:
-    kind = type_name(value)
-    msg = f"BSON field '{field}' is the wrong type '{kind}', expected type 'long'"
-    return TypeMismatchError(msg, at)
+def decided(rule: Callable[[Asking, Send], Decision], asking: Asking, send: Send) -> Decision:
+    """What a rule decides; what it refuses inside a transaction ends that.
+
+    The server ends one for nearly every error (6.0.5). Were it left open, a client that commits
+    all the same would commit a part.
+
+    Raises:
+        RefusedError: there is no transaction to end.
+    """
+    try:
+        return rule(asking, send)
+    except (NotSupportedInTransactionError, OverloadedError):
+        raise
+    except RefusedError as error:
+        open_in = _open_transaction(asking)
+        if open_in is None:
+            raise
+        return Run(_broken_off(asking, *open_in, error))
 
 
-def _at_home(command: Mapping[str, Any], scope: Scope) -> Mapping[str, Any]:
-    """A command on cursors of the admin database: where it goes is told by the cursor."""
-    return {**command, "$db": scope.home[0]} if command["$db"] == ADMIN else command
+def _open_transaction(asking: Asking) -> tuple[bytes, str] | None:
+    """Session and member of the transaction that the command belongs to, if we know it."""
+    command = asking.command
+    if command.get("autocommit") is not False or "startTransaction" in command:
+        return None
+    try:
+        session = asking.session()
+    except RefusedError:
+        return None
+    number = command.get("txnNumber")
+    if session is None or not isinstance(number, int) or asking.name in _ENDINGS:
+        return None
+    member = asking.sessions.pinned(asking.app, session, number)
+    return None if member is None else (session, member)
 
 
-def _without_time(command: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in command.items() if name != "maxTimeMS"}
-
-
-def _check_ownership(asking: Asking, cursor: Cursor, session: bytes | None) -> None:
-    named = f"{asking.command['$db']}.{render(asking.command['collection'])}"
-    if named != f"{cursor.db}.{cursor.collection}":
-        msg = (
-            f"Requested getMore on namespace '{named}', but cursor belongs to a different"
-            f" namespace {cursor.db}.{cursor.collection}"
-        )
-        raise UnauthorizedError(msg, "collection")
-    if session != cursor.session:
-        msg = f"Cannot run getMore on cursor {asking.command['getMore']} in another session"
-        raise UnauthorizedError(msg, "lsid")
-
-
-def _followed(
-    asking: Asking, asked: Asked, cursor: Cursor, send: Send
-) -> Callable[[Answer], bytes]:
-    number = int(asking.command["getMore"])
-
-    def finish(found: Answer) -> bytes:
-        batch = find(found.body, "cursor")
-        if isinstance(batch, Document):
-            open_still = bool(find(batch.data, "id"))
-        else:
-            open_still = find(found.body, "code") != _CURSOR_NOT_FOUND
-        if open_still:
-            left = _left(cursor.left, found)
-            asking.cursors.open(number, replace(cursor, left=left), asking.tick())
-        else:
-            asking.cursors.close([number])
-        return send(answer(found.body, asked))
-
-    return finish
-
-
-def kill_cursors(asking: Asking, send: Send) -> Decision:
-    """`killCursors`: the server would kill anybody's, so only own ones are sent."""
-    physical = rewrite(_at_home(asking.command, asking.scope), asking.scope)
-    numbers = asking.command["cursors"]
-    if not isinstance(numbers, Array):
-        msg = "cursors must be an array of cursor ids"
-        raise TypeMismatchError(msg, "cursors")
-    for index, number in enumerate(numbers):
-        if not isinstance(number, Int64):
-            raise _not_long(number, f"killCursors.cursors.{index}", f"cursors.{index}")
-    session = asking.session() if "txnNumber" in asking.command else None
-    return Run(_kill(asking, _in_session(asking, physical, session), list(numbers), send))
-
-
-def _kill(asking: Asking, physical: Physical, numbers: list[Int64], send: Send) -> Steps:
-    by_place: dict[tuple[str, str, str], list[Int64]] = {}
-    outcome: dict[str, list[Any]] = {
-        "cursorsKilled": [], "cursorsNotFound": [], "cursorsAlive": [], "cursorsUnknown": [],
-    }  # fmt: skip
-    for number in numbers:
-        try:
-            cursor = asking.cursors.owned(number, asking.app, asking.user)
-        except CursorNotFoundError:
-            outcome["cursorsNotFound"].append(number)
-        else:
-            place = (cursor.member, cursor.database, cursor.physical)
-            by_place.setdefault(place, []).append(number)
-    for (member, database, collection), ids in by_place.items():
-        fields = {"killCursors": collection, "cursors": ids, "$db": database}
-        found = yield envelope.exchange({**physical.command, **fields}, asking.app, pin=member)
-        reply = Document(found.body)
-        if not reply.get("ok"):
-            outcome["cursorsAlive"].extend(ids)
-            continue
-        asking.cursors.close(ids)
-        for name, items in outcome.items():
-            items.extend(reply.get(name, ()))
-    return send(encode({**outcome, "ok": 1.0}))
-
-
-def _session_command(asking: Asking, send: Send) -> Decision:
-    """`endSessions` and its like: own sessions only, under the cluster's ids; never fails."""
-    name = asking.name
-    envelope.check_fields(asking.command, frozenset())
-    given = ids_in(asking.command[name], name)
-    sessions = [mapped(id_, asking.app, asking.user, asking.secret) for id_ in given]
-    if name == "killSessions" and not sessions:
-        # An empty list would kill everybody's.
-        sessions = asking.sessions.of(asking.app, asking.user)
-    if name != "refreshSessions":
-        asking.sessions.end(asking.app, sessions)
-        asking.cursors.close_in(frozenset(sessions))
-    if not sessions:
-        return Reply(send(encode({"ok": 1.0})))
-    fields = {name: [lsid(session) for session in sessions], "$db": "admin"}
-    return Forward(envelope.exchange(fields, asking.app), lambda _found: send(encode({"ok": 1.0})))
-
-
-TENANT_COMMANDS: Final[Mapping[str, Callable[[Asking, Send], Decision]]] = {
-    "endSessions": _session_command,
-    "getMore": get_more,
-    "killCursors": kill_cursors,
-    "killSessions": _session_command,
-    "refreshSessions": _session_command,
-}
-"""Commands that the kernel's table alone does not settle."""
+def _broken_off(asking: Asking, session: bytes, member: str, error: RefusedError) -> Steps:
+    yield _abort(asking, {**asking.command, "lsid": lsid(session)}, member)
+    asking.sessions.ended(asking.app, session)
+    raise error

@@ -1,6 +1,7 @@
 """The real command line in front of a real MongoDB, and unchanged clients of two apps."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,7 +11,8 @@ import pytest
 from mdb_cli.mongod import EmbeddedError, find_mongod
 from tests.support import config
 from tests.support.programs import ROOT
-from tests.support.proxies import Client, Proxy, serving
+from tests.support.proxies import AT_ONCE, Client, Proxy, serving
+from tests.support.replicas import ReplicaSet, replica_set
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +21,31 @@ def proxy(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     log = tmp_path_factory.mktemp("proxy") / "stderr.log"
     with serving(mongo_uri, ROOT / "manifests", log, "--apply-indexes") as running:
         yield running
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """A replica set of several members and a proxy before it."""
+
+    replicas: ReplicaSet
+    proxy: Proxy
+
+
+@pytest.fixture(scope="session")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """Run three members that tests may step down and kill; all are well again after each test."""
+    try:
+        find_mongod()
+    except EmbeddedError as error:
+        if config.REQUIRED:
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("replicas")
+    with (
+        replica_set(folder) as replicas,
+        serving(replicas.uri, ROOT / "manifests", folder / "proxy.log", **AT_ONCE) as proxy,
+    ):
+        yield Front(replicas, proxy)
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +78,20 @@ def folder(tmp_path: Path) -> Path:
             pytest.fail(str(error), pytrace=False)
         pytest.skip(str(error))
     return tmp_path / "mdb"
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Give a function that notes a figure, for the end of the run and for docs/reliability.md."""
+    return lambda text: record_property("measured", text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was measured."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "measured":
+                terminalreporter.write_line(f"measured: {value}")
 
 
 @pytest.hookimpl(wrapper=True)

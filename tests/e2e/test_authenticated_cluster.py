@@ -100,6 +100,13 @@ def everyday(uri: str) -> None:
         db.tasks.create_index("n")
         with client.start_session() as session, session.start_transaction():
             db.tasks.insert_one({"n": 1}, session=session)
+        join = {"$lookup": {"from": "written", "localField": "n", "foreignField": "n", "as": "w"}}
+        db.create_collection("v", viewOn="tasks", pipeline=[join])
+        db.command({"collMod": "v", "viewOn": "written", "pipeline": [{"$match": {"n": 5}}]})
+        assert [found["n"] for found in db.v.find()] == [5]
+        db.create_collection("checked", validator={"n": {"$gt": 1}})
+        db.checked.rename("renamed")
+        db.command({"cloneCollectionAsCapped": "renamed", "toCollection": "copy", "size": 4096})
         assert {"tasks", "written"} <= set(db.list_collection_names())
         assert json.dumps(client.list_database_names()) == '["shop"]'
         client.drop_database("shop")

@@ -5,23 +5,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
 from pymongo import CursorType
 from pymongo.errors import OperationFailure
 
 from tests.support import config
+from tests.support.pages import SECONDS, page, soon
 from tests.support.programs import ROOT, program, run
 from tests.support.proxies import Client, Proxy, serving
 from tests.support.servers import free_port
-
-SECONDS = 5
 
 
 @pytest.fixture(scope="module")
@@ -40,25 +37,6 @@ def own(mongo_uri: str, free: int, tmp_path_factory: pytest.TempPathFactory) -> 
     log = tmp_path_factory.mktemp("own") / "stderr.log"
     with serving(mongo_uri, ROOT / "manifests", log, "--admin", f"127.0.0.1:{free}") as running:
         yield running
-
-
-def page(url: str) -> tuple[int, str]:
-    try:
-        with urlopen(url, timeout=SECONDS) as answer:  # noqa: S310 - our own port
-            return answer.status, answer.read().decode()
-    except HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-
-
-def soon(holds: Callable[[], bool]) -> bool:
-    """Whether it becomes true in time."""
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def running(proxy: Proxy, collection: str, op: str) -> bool:

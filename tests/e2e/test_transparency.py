@@ -10,18 +10,9 @@ from uuid import uuid4
 
 import pytest
 from bson import Int64
-from pymongo.database import Database
-from pymongo.errors import OperationFailure
 
+from tests.support.pairs import Sandbox, reply
 from tests.support.proxies import Client, Proxy
-
-VOLATILE = frozenset({
-    "$clusterTime", "at", "electionId", "host", "localTime", "opTime", "operationTime",
-    "serverInfo", "uuid",
-})  # fmt: skip
-"""Fields of replies that differ between any two servers, or that only we have (`at`)."""
-
-Sandbox = Database[dict[str, Any]]
 
 
 def seed() -> list[dict[str, Any]]:
@@ -249,19 +240,6 @@ def pair(proxy: Proxy, shop: Client) -> Iterator[tuple[Sandbox, Sandbox]]:
     yield pair
     for database in pair:
         database.client.drop_database(name)
-
-
-def bare(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: bare(item) for name, item in value.items() if name not in VOLATILE}
-    return [bare(item) for item in value] if isinstance(value, list) else value
-
-
-def reply(database: Sandbox, command: dict[str, Any]) -> Any:
-    try:
-        return bare(database.command(command))
-    except OperationFailure as error:
-        return bare(error.details)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command)[:80])

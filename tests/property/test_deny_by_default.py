@@ -66,7 +66,8 @@ def statements(command: Mapping[str, Any]) -> Iterable[Any]:
 
 def operators_of(command: Mapping[str, Any]) -> set[str]:
     found = (u for u in statements(command) if isinstance(u, Document))
-    return {name for u in found if (u.first or "").startswith("$") for name in u}
+    named = {name for u in found if (u.first or "").startswith("$") for name in u}
+    return named & UPDATE_OPERATORS.keys()
 
 
 def refused(case: Case) -> bool:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from mdb_engine.exceptions import RefusedError
 from mdb_engine.scope.commands import COMMANDS
 from mdb_proxy.decisions import Answer, Close, Forward, Reply, Run
+from mdb_proxy.holds import TENANT_COMMANDS
 from mdb_proxy.local import LOCAL
 from mdb_proxy.sasl import COMMANDS as SASL
-from mdb_proxy.tenant import TENANT_COMMANDS
 from mdb_proxy.wire import (
     MAX_BEFORE_LOGIN,
     MAX_MESSAGE,

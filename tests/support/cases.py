@@ -175,6 +175,8 @@ def scope_of(given: Json) -> Scope:
         changes["since"] = plain(changes["since"])
     if "vectors" in changes:
         changes["vectors"] = dict(map(_vector, changes["vectors"]))
+    if "views" in changes:
+        changes["views"] = {view: tuple(named) for view, named in changes["views"].items()}
     names = ("home", "readable", "longer")
     return replace(SHOP, **changes | {n: tuple(changes[n]) for n in names if n in changes})
 

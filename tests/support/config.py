@@ -15,6 +15,12 @@ SERVER = os.environ.get("MDB_TEST_URI", "")
 SEARCH = "MDB_TEST_SEARCH" in os.environ
 """Property tests try many new examples instead of the same few."""
 
+PROVE = int(os.environ.get("MDB_TEST_PROVE", "0"))
+"""So many commands are compared with a private database; `make prove` says how many."""
+
+SEED = int(os.environ.get("MDB_TEST_SEED", "0"))
+"""The one workload to run again."""
+
 DOCKER = bool(os.environ.get("DOCKER_HOST")) or Path("/var/run/docker.sock").exists()
 
 

@@ -13,9 +13,9 @@ from mdb_engine.scope.denied import DENIED, DENIED_PREFIXES
 from mdb_engine.scope.stages import DENIED_STAGES, STAGES
 from mdb_engine.scope.updates import UPDATE_OPERATORS
 from mdb_engine.scope.walk import EXPRESSION_OPERATORS, FORBIDDEN_OPERATORS, MATCH_OPERATORS
+from mdb_proxy.holds import TENANT_COMMANDS
 from mdb_proxy.local import LOCAL
 from mdb_proxy.sasl import COMMANDS as SASL
-from mdb_proxy.tenant import TENANT_COMMANDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 WIDTH = 100

@@ -18,8 +18,9 @@ from mdb_engine.credentials import SCRAM_SHA_256, Credential, ScramKeys, derive
 from mdb_engine.rawbson import Document
 from mdb_engine.scope.model import Limits, Scope
 from mdb_proxy.cursors import Cursors, Sessions
-from mdb_proxy.decisions import Answer, Decision, Exchange, Forward, Reply, Run
+from mdb_proxy.decisions import Answer, Ask, Decision, Exchange, Forward, Reply, Run
 from mdb_proxy.directory import Directory
+from mdb_proxy.neighbours import for_another
 from mdb_proxy.quotas import Quotas
 from mdb_proxy.server import Listener
 from mdb_proxy.session import Event, Session, Tools
@@ -229,18 +230,29 @@ class Talk:
         assert reply["done"] is True
 
 
-def carry_out(decision: Decision, answers: Iterable[Fields] = (), member: str = MEMBER) -> bytes:
+def carry_out(
+    decision: Decision,
+    answers: Iterable[Fields] = (),
+    member: str = MEMBER,
+    peers: Iterable["World"] = (),
+) -> bytes:
     """Give the bytes for the client; the cluster says what it is told to say, all of it."""
     left = iter(answers)
     try:
-        if isinstance(decision, Forward):
-            return decision.finish(decision.answer(_said(left, member)))
-        if isinstance(decision, Run):
-            return decision.finish(_run(decision, left, member))
-        assert isinstance(decision, Reply), decision
-        return decision.message
+        return _carry_out(decision, left, member, tuple(peers))
     finally:
         assert next(left, None) is None, "the cluster was asked less than expected"
+
+
+def _carry_out(
+    decision: Decision, left: Iterator[Fields], member: str, peers: "tuple[World, ...]"
+) -> bytes:
+    if isinstance(decision, Forward):
+        return decision.finish(decision.answer(_said(left, member)))
+    if isinstance(decision, Run):
+        return decision.finish(_run(decision, left, member, peers))
+    assert isinstance(decision, Reply), decision
+    return decision.message
 
 
 def _said(answers: Iterator[Fields], member: str) -> Answer:
@@ -249,11 +261,18 @@ def _said(answers: Iterator[Fields], member: str) -> Answer:
     return Answer(bson.encode(found), member)
 
 
-def _run(decision: Run, answers: Iterator[Fields], member: str) -> bytes:
+def _run(
+    decision: Run, answers: Iterator[Fields], member: str, peers: "tuple[World, ...]" = ()
+) -> bytes:
     try:
-        next(decision.steps)
+        step = next(decision.steps)
         while True:
-            decision.steps.send(_said(answers, member))
+            if isinstance(step, Ask):
+                parts = [for_another(world.tools(), step) for world in peers]
+                said = [_carry_out(part, answers, member, ()) for part in parts if part is not None]
+                step = decision.steps.send(Answer(b"", "", tuple(said)))
+            else:
+                step = decision.steps.send(_said(answers, member))
     except StopIteration as stop:
         return bytes(stop.value)
 
@@ -265,6 +284,7 @@ def steps_of(decision: Decision, *answers: Fields) -> list[dict[str, Any]]:
     try:
         exchange = next(decision.steps)
         while True:
+            assert isinstance(exchange, Exchange)
             sent.append(told(exchange))
             exchange = decision.steps.send(_said(left, MEMBER))
     except StopIteration:

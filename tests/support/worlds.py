@@ -6,6 +6,7 @@ each of them stand documents of other tags, which nobody may ever see or change.
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 import bson
+from bson import Timestamp
 from bson.raw_bson import RawBSONDocument
 from pymongo import AsyncMongoClient, MongoClient
 
@@ -62,6 +64,9 @@ COLLECTIONS = ("orders", "tasks", "users")
 DOCUMENTS = 20
 VOLATILE = {"_mdb_engine_routers", "_mdb_engine_search_indexes", "_mdb_engine_views"}
 """Stores in which a command of any app may leave something."""
+
+UNINTERESTING = re.compile(r"^config\.|\._mdb_engine_routers$")
+"""Namespaces that are written all the time, whatever apps do."""
 
 Definition = tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]
 """Options, indexes and documents of a physical collection."""
@@ -172,6 +177,7 @@ class Matrix:
     before: State = field(default_factory=lambda: State({}, {}))
     planted: dict[str, list[bytes]] = field(default_factory=dict)
     began: Any = None
+    seen: Timestamp = Timestamp(0, 1)
 
     @property
     def behind(self) -> Any:
@@ -216,6 +222,15 @@ class Matrix:
     def stores(self) -> set[str]:
         """Give the engine's own collections that were there before."""
         return {name for name in self.before.definitions if name.startswith("_mdb_engine")}
+
+    def moved(self) -> bool:
+        """Whether anything was written since this was asked last: all that is, is in the oplog."""
+        oplog = self.admin.local["oplog.rs"]
+        (newest,) = oplog.find({}, {"ts": 1}).sort("$natural", -1).limit(1)
+        since = {"ts": {"$gt": self.seen, "$lte": newest["ts"]}}
+        self.seen = newest["ts"]
+        found = oplog.find_one({**since, "op": {"$ne": "n"}, "ns": {"$not": UNINTERESTING}})
+        return found is not None
 
     def _named(self, entry: Mapping[str, Any]) -> str:
         own = entry["db"] == self.db_name
@@ -344,6 +359,7 @@ def matrix(mongo_uri: str, folder: Path) -> Iterator[Matrix]:
                 found = Matrix(port, admin, db_name, running)
                 found.build(BASELINE)
                 found.before, found.began = found.look(), began
+                found.moved()
                 for slug in APPS:
                     found.planted |= found.intruders(slug)
                 yield found

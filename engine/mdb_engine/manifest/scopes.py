@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from bson import Timestamp
@@ -26,6 +27,7 @@ def scope_of(  # noqa: PLR0913 - each is a fact of its own that only the caller 
     features: Features,
     aliases: Collection[str] = (),
     since: Mapping[str, Timestamp | None] | None = None,
+    views: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> Scope:
     """The scope of an app's client on the wire.
 
@@ -38,6 +40,7 @@ def scope_of(  # noqa: PLR0913 - each is a fact of its own that only the caller 
         features: of the cluster.
         aliases: home names that earlier manifests had (`home` of the ledger entry).
         since: by slug, when its names became its own (`since` of the ledger entries).
+        views: what every physical view reads.
     """
     readable = tuple(slug for slug in manifest.read_scopes if slug in slugs)
     former = (name for name in aliases if name not in manifest.homes)
@@ -54,6 +57,7 @@ def scope_of(  # noqa: PLR0913 - each is a fact of its own that only the caller 
         features=features,
         address=address,
         limits=limits_of(manifest.limits),
+        views=views,
     )
     return replace(scope, vectors=_managed_vectors(manifest, scope))
 

@@ -6,6 +6,7 @@ An event is named noun.verb (`command.refused`) and carries fields; never docume
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any, Final, TextIO
 
 import orjson
@@ -18,7 +19,12 @@ QUIET: Final = ("pymongo", "asyncio")
 URI_PASSWORD: Final = re.compile(r"(mongodb(?:\+srv)?://)[^\s\"'<>]*@")
 
 
-def configure_logging(level: str, format: str, stream: TextIO | None = None) -> None:  # noqa: A002
+def configure_logging(
+    level: str,
+    format: str,  # noqa: A002
+    stream: TextIO | None = None,
+    **fields: int | str,
+) -> None:
     """Send structlog's and the standard library's lines to stderr in one shape.
 
     Args:
@@ -26,14 +32,16 @@ def configure_logging(level: str, format: str, stream: TextIO | None = None) -> 
         format: json (one object per line: timestamp, level, event, ...), console (for people),
             auto (console on a terminal, else json).
         stream: where to write instead of stderr.
+        fields: what every line carries.
     """
+    shared = [_adder(fields), *_shared()]
     target = stream or sys.stderr
     terminal = target.isatty()
     pretty = format == "console" or (format == "auto" and terminal)
     handler = logging.StreamHandler(target)
     handler.setFormatter(
         ProcessorFormatter(
-            foreign_pre_chain=_shared(),
+            foreign_pre_chain=shared,
             processors=[
                 ProcessorFormatter.remove_processors_meta,
                 _console(terminal) if pretty else structlog.processors.JSONRenderer(_dumps),
@@ -49,7 +57,7 @@ def configure_logging(level: str, format: str, stream: TextIO | None = None) -> 
     for name in QUIET:
         logging.getLogger(name).setLevel(max(number, logging.INFO))
     structlog.configure(
-        processors=[*_shared(), ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
@@ -62,6 +70,15 @@ def mask_uris(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
         if isinstance(value, str) and "mongodb" in value:
             event[name] = URI_PASSWORD.sub(r"\1***@", value)
     return event
+
+
+def _adder(fields: Mapping[str, int | str]) -> Processor:
+    """Give the step that adds what every line carries."""
+
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {**fields, **event}
+
+    return add
 
 
 def _shared() -> list[Processor]:

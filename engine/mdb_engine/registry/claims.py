@@ -14,6 +14,7 @@ from mdb_engine.exceptions import ManifestValidationError
 from mdb_engine.manifest.model import Manifest
 from mdb_engine.scope.model import Scope
 from mdb_engine.scope.names import fold, longer_slugs, owner, unphysical
+from mdb_engine.scope.views import sources
 
 CLAIMED: Final = "claimed"
 LIVE: Final = "live"
@@ -81,25 +82,8 @@ def listing(infos: Iterable[Mapping[str, Any]]) -> Listing:
     for info in infos:
         names.append(info["name"])
         if info.get("type") == "view":
-            options = info.get("options", {})
-            named = {options.get("viewOn"), *_sources(options.get("pipeline", []))}
-            views[info["name"]] = frozenset(name for name in named if isinstance(name, str))
+            views[info["name"]] = frozenset(sources(info.get("options", {})))
     return Listing(tuple(names), views)
-
-
-_SOURCE_KEYS: Final = frozenset({"coll", "from", "into", "$out", "$unionWith", "$merge"})
-
-
-def _sources(value: Any) -> Iterator[str]:
-    """Every text of a stored pipeline that may name a collection."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if key in _SOURCE_KEYS and isinstance(inner, str):
-                yield inner
-            yield from _sources(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _sources(inner)
 
 
 def check_folds(manifests: Iterable[str], ledger: Mapping[str, LedgerEntry]) -> None:

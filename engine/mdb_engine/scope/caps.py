@@ -50,6 +50,29 @@ def truth(value: Any) -> bool | None:
     return None if given is None else given != 0
 
 
+def _integer(value: Any, where: Where) -> int:
+    given = number(value)
+    if given is None:
+        msg = (
+            f"BSON field '{where.field}' is the wrong type '{type_name(value)}',"
+            " expected types '[long, int, decimal, double']"
+        )
+        raise TypeMismatchError(msg, str(where))
+    return _whole(given)
+
+
+def _count(value: Any, where: Where) -> int:
+    given = _integer(value, where)
+    if given < 0:
+        msg = f"BSON field '{where.path[-1]}' value must be >= 0, actual value '{given}'"
+        raise NegativeLimitError(msg, str(where))
+    return given
+
+
+_PARSED: Final = {"aggregate": _count, "getMore": _integer}
+"""Commands whose `maxTimeMS` is read by another parser than that of all others (6.0.5)."""
+
+
 def parse_time(value: Any, where: Where) -> int:
     """Milliseconds, read as the server reads them.
 
@@ -57,6 +80,8 @@ def parse_time(value: Any, where: Where) -> int:
         QueryValidationError: not a number, not whole, out of range.
     """
     given = number(value)
+    if where.command in _PARSED:
+        _PARSED[where.command](value, where)
     if given is None:
         msg = "maxTimeMS must be a number"
         raise QueryValidationError(msg, str(where))
@@ -64,7 +89,7 @@ def parse_time(value: Any, where: Where) -> int:
         msg = "maxTimeMS has non-integral value"
         raise QueryValidationError(msg, str(where))
     if not 0 <= given <= MAX_INT32:
-        msg = f"{int(given)} value for maxTimeMS is out of range [0, {MAX_INT32}]"
+        msg = f"{int(given)} value for maxTimeMS is out of range"
         raise QueryValidationError(msg, str(where))
     return int(given)
 
@@ -87,22 +112,6 @@ def max_time(value: Any, kind: Time, scope: Scope, where: Where) -> int | None:
     if given > cap:
         where.notes.caps.append("max_time_ms")
     return min(given, cap) or default
-
-
-def _count(value: Any, where: Where) -> int:
-    given = number(value)
-    if given is None:
-        path = ".".join((where.command, *where.path))
-        msg = (
-            f"BSON field '{path}' is the wrong type '{type_name(value)}',"
-            " expected types '[long, int, decimal, double]'"
-        )
-        raise TypeMismatchError(msg, str(where))
-    if given < 0:
-        name = where.path[-1]
-        msg = f"BSON field '{name}' value must be >= 0, actual value '{_whole(given)}'"
-        raise NegativeLimitError(msg, str(where))
-    return _whole(given)
 
 
 def _whole(given: float) -> int:
@@ -141,11 +150,10 @@ def batch_size(value: Any, scope: Scope, where: Where) -> int | None:
     return min(_count(value, where), scope.limits.max_batch)
 
 
-def more_batch_size(value: Any, scope: Scope) -> int:
+def more_batch_size(value: Any, scope: Scope, where: Where) -> int:
     """`batchSize` of `getMore`: absent or 0 would return everything up to 16 MB."""
-    given = number(value)
     most = scope.limits.max_batch
-    return min(_whole(given), most) if given is not None and given >= 1 else most
+    return min(0 if value is None else _count(value, where), most) or most
 
 
 def cursor_options(value: Any, scope: Scope, where: Where) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from mdb_engine.rawbson import (
 )
 from mdb_engine.scope.model import TAG_FIELD, Rule, Scope, Where
 from mdb_engine.scope.names import type_name
-from mdb_engine.scope.schemas import spare_tag
+from mdb_engine.scope.schemas import bare, spare_tag
 from mdb_engine.scope.veil import veil
 from mdb_engine.scope.walk import check_expression, check_filter
 
@@ -33,9 +33,9 @@ _TAG_BYTES: Final = TAG_FIELD.encode()
 
 def predicate(scope: Scope, *, write: bool) -> dict[str, Any]:
     """The tenant's condition: own documents, and for reads those of the granted scopes."""
-    if write or not scope.readable:
+    if write or not scope.granted:
         return {TAG_FIELD: scope.slug}
-    return {TAG_FIELD: {"$in": [scope.slug, *scope.readable]}}
+    return {TAG_FIELD: {"$in": [scope.slug, *scope.granted]}}
 
 
 def conditions(scope: Scope, owner: Mapping[str, Any], *, write: bool) -> list[dict[str, Any]]:
@@ -57,9 +57,9 @@ def foreign_collation(owner: Mapping[str, Any]) -> bool:
 
 
 def _guard(scope: Scope, *, write: bool) -> dict[str, Any]:
-    if write or not scope.readable:
+    if write or not scope.granted:
         return {"$regex": f"^{scope.slug}\\z"}
-    slugs = (scope.slug, *scope.readable)
+    slugs = (scope.slug, *scope.granted)
     return {"$in": [Raw(REGEX, f"^{slug}\\z".encode() + b"\0\0") for slug in slugs]}
 
 
@@ -96,6 +96,21 @@ def blind(value: Document, scope: Scope, where: Where) -> Document:
 def schemas_spared(value: Document, scope: Scope, where: Where) -> Document:
     """A filter whose schemas do not notice the tag."""
     return _mapped(value, {"$jsonSchema": spare_tag} if scope.hidden else {}, where)
+
+
+def validator(value: Document, scope: Scope, where: Where) -> Document:
+    """A validator that is true of a tagged document when the client's is true of the bare one."""
+    rules: dict[str, Callable[[Any, Where], Any]] = {"$jsonSchema": spare_tag}
+    if scope.hidden:
+        rules["$expr"] = lambda v, _: veil(v)
+    return _mapped(value, rules, where)
+
+
+def shown_validator(value: Any) -> Any:
+    """A stored validator of which no original is kept, as it is of documents without the tag."""
+    if not isinstance(value, Document):
+        return value
+    return _mapped(value, {"$jsonSchema": lambda v, _: bare(v)}, Where("listCollections", ""))
 
 
 def _mapped(
@@ -171,8 +186,8 @@ def tag(value: Any, scope: Scope, where: Where) -> Document:
         TypeMismatchError: not a document. ResourceLimitExceeded: too large with the tag.
     """
     if not isinstance(value, Document):
-        path = ".".join((where.command, *where.path))
-        msg = f"BSON field '{path}' is the wrong type '{type_name(value)}', expected type 'object'"
+        kind = type_name(value)
+        msg = f"BSON field '{where.field}' is the wrong type '{kind}', expected type 'object'"
         raise TypeMismatchError(msg, str(where))
     check(value.data)
     data = splice_tag(value.data, scope)

@@ -14,13 +14,12 @@ from mdb_engine.exceptions import (
     InvalidNamespaceError,
     MissingFieldError,
     UnauthorizedError,
-    UnknownFieldError,
 )
 from mdb_engine.rawbson import Document, render
 from mdb_engine.scope import fields as f
 from mdb_engine.scope.bulk import BULK_WRITE
 from mdb_engine.scope.caps import Time, max_time, parse_time
-from mdb_engine.scope.definitions import COLL_MOD, CREATE, CREATE_INDEXES, VALIDATE
+from mdb_engine.scope.definitions import CLONE, COLL_MOD, CREATE, CREATE_INDEXES, VALIDATE
 from mdb_engine.scope.denied import is_denied
 from mdb_engine.scope.fields import DROP, GENERIC, may_write
 from mdb_engine.scope.model import Notes, Physical, Rule, Scope, Where
@@ -109,6 +108,13 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         cursor=True,
         since=(8, 0),
     ),
+    "cloneCollectionAsCapped": _row(
+        CLONE,
+        writes=True,
+        time=Time.DEFINITION,
+        always=("toCollection",),
+        plan="cloneCollectionAsCapped",
+    ),
     "collMod": _row(COLL_MOD, writes=True, time=Time.DEFINITION),
     "collStats": _row({"collStats": f.TARGET, "scale": f.PASS}, writes=False),
     "commitTransaction": _row(
@@ -130,7 +136,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         writes=False,
         always=("query",),
     ),
-    "create": _row(CREATE, writes=True, time=Time.DEFINITION),
+    "create": _row(CREATE, writes=True, time=Time.DEFINITION, always=("pipeline",)),
     "createIndexes": _row(CREATE_INDEXES, writes=True, time=Time.DEFINITION, required=("indexes",)),
     "createSearchIndexes": _row(
         CREATE_SEARCH_INDEXES, writes=True, time=Time.DEFINITION, required=("indexes",)
@@ -172,6 +178,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         {"drop": f.WRITE_TARGET, "encryptedFields": f.UNSUPPORTED},
         writes=True,
         time=Time.DEFINITION,
+        plan="drop",
     ),
     "dropDatabase": _row(
         {"dropDatabase": f.PASS}, writes=True, time=Time.IGNORED, plan="dropDatabase"
@@ -195,8 +202,8 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
             "limit": f.LIMIT,
             "max": f.PASS,
             "min": f.PASS,
-            "noCursorTimeout": f.DROPPED,
-            "oplogReplay": f.DROPPED,
+            "noCursorTimeout": f.DROPPED_FLAG,
+            "oplogReplay": f.DROPPED_FLAG,
             "projection": f.PROJECTION,
             "returnKey": f.PASS,
             "showRecordId": f.PASS,
@@ -281,6 +288,7 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
         time=Time.DEFINITION,
         admin=True,
         required=("to",),
+        plan="renameCollection",
     ),
     "update": _row(
         {**_WRITE, "let": f.EXPRESSION, "update": f.WRITE_TARGET, "updates": UPDATES},
@@ -402,7 +410,7 @@ def _fields(
 ) -> dict[str, Any]:
     for name in row.required:
         if name not in command:
-            msg = f"BSON field '{where.command}.{name}' is missing but a required field"
+            msg = f"BSON field '{where.at(name).field}' is missing but a required field"
             raise MissingFieldError(msg, str(where.at(name)))
     result: dict[str, Any] = {}
     for given, value in command.items():
@@ -411,8 +419,7 @@ def _fields(
             continue
         rule = row.fields.get(name) or GENERIC.get(name)
         if rule is None or name in result:
-            msg = f"BSON field '{where.command}.{name}' is an unknown field."
-            raise UnknownFieldError(msg, str(where.at(name)))
+            raise f.unknown_field(where.at(name))
         _set(result, name, rule.decoded(value, scope, where.at(name)))
     for name in row.always:
         if name not in command:

@@ -7,11 +7,13 @@ from typing import Any, Final
 
 from mdb_engine.exceptions import (
     CannotCreateIndexError,
+    IndexOptionError,
     InvalidOptionsError,
+    TypeMismatchError,
     UnauthorizedError,
 )
-from mdb_engine.rawbson import Array, Document
-from mdb_engine.scope.clauses import schemas_spared
+from mdb_engine.rawbson import Array, Document, render
+from mdb_engine.scope.clauses import schemas_spared, validator
 from mdb_engine.scope.fields import (
     DROP,
     DROPPED,
@@ -23,6 +25,7 @@ from mdb_engine.scope.fields import (
 )
 from mdb_engine.scope.model import TAG_FIELD, Rule, Scope, Where
 from mdb_engine.scope.names import not_authorized
+from mdb_engine.scope.views import VIEW_ON, VIEW_PIPELINE
 from mdb_engine.scope.walk import check_filter
 
 
@@ -52,6 +55,18 @@ def _id_index(value: Any, _scope: Scope, _where: Where) -> Any:
     return {name: item for name, item in value.items() if name != "ns"}
 
 
+def _validator(value: Any, scope: Scope, where: Where) -> Any:
+    if value is None:
+        return value
+    if not isinstance(value, Document):
+        raise wrong_type(value, where, "object")
+    check_filter(value, scope, where)
+    if value:
+        # An empty one is stored as none.
+        where.notes.plan = where.command
+    return validator(value, scope, where)
+
+
 CREATE: Final[Mapping[str, Rule]] = {
     "autoIndexId": DROPPED,
     "capped": PASS,
@@ -65,7 +80,7 @@ CREATE: Final[Mapping[str, Rule]] = {
     "idIndex": Rule(_id_index),
     "indexOptionDefaults": UNSUPPORTED,
     "max": PASS,
-    "pipeline": UNSUPPORTED,
+    "pipeline": VIEW_PIPELINE,
     "recordIdsReplicated": UNSUPPORTED,
     "size": PASS,
     "storageEngine": UNSUPPORTED,
@@ -73,8 +88,22 @@ CREATE: Final[Mapping[str, Rule]] = {
     "timeseries": Rule(_time_series),
     "validationAction": PASS,
     "validationLevel": PASS,
-    "validator": UNSUPPORTED,
-    "viewOn": UNSUPPORTED,
+    "validator": Rule(_validator),
+    "viewOn": VIEW_ON,
+}
+
+
+def _copy_target(value: Any, scope: Scope, where: Where) -> Any:
+    if not isinstance(value, str):
+        msg = "'toCollection' must be of type String"
+        raise TypeMismatchError(msg, str(where))
+    return WRITE_TARGET.decoded(value, scope, where)
+
+
+CLONE: Final[Mapping[str, Rule]] = {
+    "cloneCollectionAsCapped": WRITE_TARGET,
+    "size": PASS,
+    "toCollection": Rule(_copy_target),
 }
 
 
@@ -99,14 +128,14 @@ COLL_MOD: Final[Mapping[str, Rule]] = {
     "expireAfterSeconds": PASS,
     "index": Rule(_changed_index),
     "noPadding": UNSUPPORTED,
-    "pipeline": UNSUPPORTED,
+    "pipeline": VIEW_PIPELINE,
     "recordPreImages": UNSUPPORTED,
     "timeseries": PASS,
     "usePowerOf2Sizes": UNSUPPORTED,
     "validationAction": PASS,
     "validationLevel": PASS,
-    "validator": UNSUPPORTED,
-    "viewOn": UNSUPPORTED,
+    "validator": Rule(_validator),
+    "viewOn": VIEW_ON,
 }
 
 
@@ -150,6 +179,8 @@ def _language(value: Any, _scope: Scope, where: Where) -> Any:
 
 
 def _partial_filter(value: Any, scope: Scope, where: Where) -> Any:
+    if not isinstance(value, Document):
+        return value  # the server refuses it in its own words
     check_filter(value, scope, where)
     return schemas_spared(value, scope, where)
 
@@ -194,9 +225,23 @@ def _index(value: Any, scope: Scope, where: Where) -> dict[str, Any]:
     if isinstance(value, Document) and where.owner.get("ignoreUnknownIndexOptions") is True:
         spec = {name: item for name, item in value.items() if name in _INDEX}
     else:
-        spec = subfields(value, frozenset(_INDEX), where)
+        spec = _known(value, where)
     result = {n: _INDEX[n].decoded(v, scope, where.at(n)) for n, v in spec.items()}
     return {name: item for name, item in result.items() if item is not DROP}
+
+
+def _known(value: Any, where: Where) -> Document:
+    if not isinstance(value, Document):
+        raise wrong_type(value, where, "object")
+    for name in value:
+        if name not in _INDEX:
+            shown = render(value)
+            msg = (
+                f"Error in specification {shown} :: caused by :: The field '{name}' is not valid"
+                f" for an index specification. Specification: {shown}"
+            )
+            raise IndexOptionError(msg, str(where.at(name)))
+    return value
 
 
 def _commit_quorum(value: Any, _scope: Scope, where: Where) -> Any:

@@ -56,11 +56,8 @@ forgetShardSplit killAllSessions killAllSessionsByPattern mapReduce mapreduce
 prepareTransaction replicateSearchIndexCommand validateDBMetadata voteAbortIndexBuild
 voteCommitImportCollection voteCommitIndexBuild waitForFailPoint
 """
-_NOT_YET = """
-cloneCollectionAsCapped
-"""
 DENIED: Final = frozenset(
-    " ".join((_USERS, _CONTROL, _REPLICATION, _SHARDING, _ENCRYPTION, _WHOLE, _NOT_YET)).split()
+    " ".join((_USERS, _CONTROL, _REPLICATION, _SHARDING, _ENCRYPTION, _WHOLE)).split()
 )
 
 

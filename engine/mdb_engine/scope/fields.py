@@ -7,8 +7,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from mdb_engine.exceptions import (
+    FailedToParseError,
     InvalidNamespaceError,
     InvalidOptionsError,
+    NoDocumentError,
+    RefusedError,
     TypeMismatchError,
     UnauthorizedError,
     UnknownFieldError,
@@ -36,10 +39,17 @@ DROP: Final = object()
 MAX_WRITE_TIMEOUT_MS: Final = 300_000
 
 
-def wrong_type(value: Any, where: Where, expected: str) -> TypeMismatchError:
+def wrong_type(value: Any, where: Where, expected: str) -> RefusedError:
     """The server's words for a field of the wrong type."""
-    path = ".".join((where.command, *where.path))
-    msg = f"BSON field '{path}' is the wrong type '{type_name(value)}', expected type '{expected}'"
+    if value is None and expected == "array":
+        msg = f"invalid parameter: expected an object ({where.path[-1]})"
+        return NoDocumentError(msg, str(where))
+    msg = (
+        f"BSON field '{where.field}' is the wrong type '{type_name(value)}',"
+        f" expected type '{expected}'"
+    )
+    if where.command == "find" and where.path[-1] in ("filter", "projection"):
+        msg = f"Expected field {where.path[-1]}to be of type object"
     return TypeMismatchError(msg, str(where))
 
 
@@ -49,10 +59,13 @@ def subfields(value: Any, known: frozenset[str], where: Where) -> Document:
         raise wrong_type(value, where, "object")
     for name in value:
         if name not in known:
-            path = ".".join((where.command, *where.path, name))
-            msg = f"BSON field '{path}' is an unknown field."
-            raise UnknownFieldError(msg, str(where.at(name)))
+            raise unknown_field(where.at(name))
     return value
+
+
+def unknown_field(where: Where) -> UnknownFieldError:
+    """The server's words for a field that a command does not know."""
+    return UnknownFieldError(f"BSON field '{where.field}' is an unknown field.", str(where))
 
 
 def _pass(value: Any, _scope: Scope, _where: Where) -> Any:
@@ -79,8 +92,13 @@ def _write_target(value: Any, scope: Scope, where: Where) -> Any:
 def _aggregate_target(value: Any, scope: Scope, where: Where) -> Any:
     if isinstance(value, str):
         return noted(value, scope, where).physical
-    if number(value) != 1:
-        raise wrong_type(value, where, "string")
+    given = number(value)
+    if given is None:
+        msg = f"collection name has invalid type: {type_name(value)}"
+        raise TypeMismatchError(msg, str(where))
+    if given != 1:
+        msg = "Invalid command format: the 'aggregate' field must specify a collection name or 1"
+        raise FailedToParseError(msg, str(where))
     return 1
 
 
@@ -118,9 +136,20 @@ def _pipeline(value: Any, scope: Scope, where: Where) -> Any:
 
 
 def _flag(value: Any, _scope: Scope, where: Where) -> Any:
-    if not isinstance(value, bool):
+    if isinstance(value, bool):
+        return value
+    if where.path == ("explain",):
+        msg = "explain must be a boolean"
+    elif where.command in ("aggregate", "find"):
+        msg = f"Field '{where.path[-1]}' should be a boolean value, but found: {type_name(value)}"
+    else:
         raise wrong_type(value, where, "bool")
-    return value
+    raise TypeMismatchError(msg, str(where))
+
+
+def _dropped_flag(value: Any, scope: Scope, where: Where) -> Any:
+    _flag(value, scope, where)
+    return DROP
 
 
 def _optional(rule: Any) -> Any:
@@ -134,13 +163,21 @@ def _optional(rule: Any) -> Any:
 
 
 def _projection(value: Any, scope: Scope, where: Where) -> Any:
+    if value is None and where.command == "find" and where.path[-1] in where.owner:
+        raise wrong_type(value, where, "object")
     if value is None and not scope.hidden:
         return DROP
+    if value is not None and not isinstance(value, Document):
+        raise wrong_type(value, where, "object")
     return projection(value, scope, where)
 
 
 def _cursor(value: Any, scope: Scope, where: Where) -> Any:
-    return DROP if value is None else cursor_options(value, scope, where)
+    if where.command == "aggregate":
+        return cursor_options(value, scope, where)
+    if value is None:
+        return DROP
+    return cursor_options(subfields(value, frozenset({"batchSize"}), where), scope, where)
 
 
 def _disk_use(value: Any, scope: Scope, where: Where) -> Any:
@@ -155,19 +192,30 @@ def _disk_use(value: Any, scope: Scope, where: Where) -> Any:
 
 def _read_concern(value: Any, _scope: Scope, where: Where) -> Any:
     known = frozenset({"afterClusterTime", "atClusterTime", "level"})
-    for name in value if isinstance(value, Document) else ():
+    if not isinstance(value, Document):
+        return value  # the server refuses it, each command in its own words
+    for name in value:
         if name not in known:
             msg = f"Unrecognized option in readConcern: {name}"
             raise InvalidOptionsError(msg, str(where.at(name)))
-    return subfields(value, known, where)
+    return value
 
 
+_ANSWERED_BY_PLANS: Final = frozenset({"dbStats", "listCollections", "listDatabases"})
 _WRITE_CONCERN: Final = frozenset({"fsync", "j", "provenance", "w", "wtimeout"})
 
 
 def _write_concern(value: Any, _scope: Scope, where: Where) -> Any:
     """`w: 0` becomes `w: 1`, so that errors and limits are still seen; the wait is capped."""
-    fields = dict(subfields(value, _WRITE_CONCERN, where))
+    if where.command in _ANSWERED_BY_PLANS:
+        raise InvalidOptionsError("Command does not support writeConcern", str(where))
+    if not isinstance(value, Document):
+        return value  # the server refuses it, each command in its own words
+    for name in value:
+        if name not in _WRITE_CONCERN:
+            msg = f"BSON field 'WriteConcernOptions.{name}' is an unknown field."
+            raise UnknownFieldError(msg, str(where.at(name)))
+    fields = dict(value)
     fields.pop("provenance", None)
     acknowledged = number(fields.get("w"))
     if acknowledged is not None and not abs(acknowledged) >= 1:
@@ -203,8 +251,8 @@ def _shown_filter(value: Any, scope: Scope, where: Where) -> Any:
     return value
 
 
-def _more(value: Any, scope: Scope, _where: Where) -> Any:
-    return more_batch_size(value, scope)
+def _more(value: Any, scope: Scope, where: Where) -> Any:
+    return more_batch_size(value, scope, where)
 
 
 def may_write(scope: Scope, where: Where, name: str) -> None:
@@ -222,6 +270,7 @@ BATCH: Final = Rule(_optional(batch_size))
 CURSOR: Final = Rule(_cursor)
 DISK_USE: Final = Rule(_disk_use)
 DROPPED: Final = Rule(_drop)
+DROPPED_FLAG: Final = Rule(_dropped_flag)
 EXPRESSION: Final = Rule(expression)
 FLAG: Final = Rule(_flag)
 LIMIT: Final = Rule(_optional(limit))

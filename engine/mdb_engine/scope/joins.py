@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mdb_engine.exceptions import (
+    FacetBranchError,
+    FacetItemError,
     FacetShapeError,
     FailedToParseError,
+    GraphOptionError,
+    InvalidNamespaceError,
     QueryValidationError,
+    RefusedError,
+    TypeMismatchError,
     UnknownFieldError,
 )
-from mdb_engine.rawbson import Array, Document
+from mdb_engine.rawbson import Array, Document, render
 from mdb_engine.scope.caps import number
 from mdb_engine.scope.clauses import foreign_collation, guarded, read_filter
 from mdb_engine.scope.model import TAG_FIELD, Scope, Where
-from mdb_engine.scope.names import Target, resolve, type_name
+from mdb_engine.scope.names import Target, owner, resolve, type_name
 from mdb_engine.scope.visibility import UNSET
 from mdb_engine.scope.walk import check_expression
 
 Stages = list[Any]
 EMPTY_ARRAY: Final = Array(b"\5\0\0\0\0")
 EMPTY_DOCUMENT: Final = Document(b"\5\0\0\0\0")
+VIEW: Final = "view"
+"""What the pipeline of a stored view stands inside, as others do in `$lookup`."""
+
+MAX_READS: Final = 250
+"""Collections that one pipeline may read, counted after views are written out.
+
+Views on views that join each twice double with every level, and the server writes them out
+before it looks at the time (6.0.5: 15 levels took 5.1 s under `maxTimeMS: 200`).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +46,8 @@ class Place:
     """Where a stage stands.
 
     Attributes:
-        rewrite: rewrites a nested pipeline. inside: the stage whose pipeline this is; "" on top.
+        rewrite: rewrites a nested pipeline. inside: the stage whose pipeline this is; "" on top,
+            VIEW on top of a stored one.
         level: nesting of pipelines. guarded: documents come from a collection, so the first
             stage must carry the tenant's condition. namespace: logical, for `$collStats`.
             source: the physical collection that they come from.
@@ -54,7 +71,9 @@ class Place:
 def members(value: Any, known: frozenset[str], where: Where) -> Document:
     """The operand of a stage as a document that holds known members only."""
     if not isinstance(value, Document):
-        msg = f"the {where.path[-1]} specification must be an object, found {type_name(value)}"
+        stage = where.path[-1]
+        kinds = "an object or string" if stage == "$unionWith" else "an object"
+        msg = f"the {stage} stage specification must be {kinds}, but found {type_name(value)}"
         raise FailedToParseError(msg, str(where))
     for name in value:
         if name not in known:
@@ -63,18 +82,78 @@ def members(value: Any, known: frozenset[str], where: Where) -> Document:
     return value
 
 
+def _options(value: Any, known: frozenset[str], where: Where) -> Document:
+    """The operand of a join, whose unknown members the server reports in words of their own."""
+    if isinstance(value, Document):
+        for name in value:
+            if name not in known:
+                raise _unknown_option(name, value[name], where)
+    return members(value, known, where)
+
+
+def _unknown_option(name: str, value: Any, where: Where) -> RefusedError:
+    here = str(where.at(name))
+    if where.path[-1] == "$graphLookup":
+        return GraphOptionError(f"Unknown argument to $graphLookup: {name}", here)
+    if isinstance(value, str):
+        return FailedToParseError(f"unknown argument to $lookup: {name}", here)
+    kind = type_name(value)
+    msg = f"$lookup argument '{name}' must be a string, found {name}: {render(value)}: {kind}"
+    return FailedToParseError(msg, here)
+
+
 def noted(name: Any, scope: Scope, where: Where, *, write: bool = False) -> Target:
     """The collection that a name means, remembered for the reply."""
-    target = resolve(name, scope, where, write=write)
+    target = resolve(name, scope, where, write=write or scope.storing)
     where.notes.names[target.physical] = f"{target.db}.{target.logical}"
+    if not write:
+        _check_reads(target, scope, where)
     return target
+
+
+def _check_reads(target: Target, scope: Scope, where: Where) -> None:
+    """Refuse a view on what its app does not own any more, and too much behind views."""
+    found = behind(target.physical, scope.views)
+    if any(owner(name, scope.slugs) not in (target.slug, None) for name in found):
+        msg = f"Invalid collection name specified '{target.db}.{target.logical}'"
+        raise InvalidNamespaceError(msg, str(where))
+    where.notes.reads += found.total() or 1
+    if where.notes.reads > MAX_READS:
+        raise too_many_reads(where)
+
+
+def too_many_reads(where: Where) -> QueryValidationError:
+    """The refusal of a pipeline that would grow too large when its views are written out."""
+    msg = f"pipeline exceeds the maximum number of collections read through views ({MAX_READS})"
+    return QueryValidationError(msg, str(where))
+
+
+def behind(name: str, views: Mapping[str, tuple[str, ...]]) -> Counter[str]:
+    """What a view reads in the end, and how often: through other views, and these themselves.
+
+    >>> behind("w", {"w": ("v", "v"), "v": ("a",)})
+    Counter({'v': 2, 'a': 2})
+    """
+    known: dict[str, Counter[str]] = {}
+
+    def found(view: str) -> Counter[str]:
+        if view not in known:
+            known[view] = Counter()  # a circle, which the server does not let in, ends here
+            total: Counter[str] = Counter()
+            for source in views.get(view, ()):
+                total[source] += 1
+                total.update(found(source))
+            known[view] = total
+        return known[view]
+
+    return found(name)
 
 
 def _source(name: Any, scope: Scope, where: Where) -> str:
     if not isinstance(name, str):
         # On a replica set a document here reads the oplog, everybody's (6.0.5).
         stage = where.path[-1]
-        msg = f"{stage} argument 'from' must be a string, is type {type_name(name)}"
+        msg = f"{stage} 'from' field must be a string, but found {type_name(name)}"
         raise FailedToParseError(msg, str(where.at("from")))
     return noted(name, scope, where.at("from")).physical
 
@@ -84,7 +163,7 @@ _LOOKUP: Final = frozenset({"as", "foreignField", "from", "let", "localField", "
 
 def lookup(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     """`$lookup` in its three forms."""
-    spec = members(value, _LOOKUP, where)
+    spec = _options(value, _LOOKUP, where)
     if "let" in spec:
         check_expression(spec["let"], scope, where.at("let"))
     if "from" not in spec:
@@ -101,10 +180,14 @@ def lookup(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     return [{"$lookup": {**fields, "pipeline": [guard, UNSET] if scope.hidden else [guard]}}]
 
 
+_NO_PIPELINE: Final = "must specify 'pipeline' when 'from' is empty"
+
+
 def _without_source(spec: Document, scope: Scope, where: Where, place: Place) -> Stages:
     first = spec.get("pipeline", EMPTY_ARRAY)
     if not isinstance(first, Array) or not first or not _is(first[0], "$documents"):
-        msg = "must specify 'pipeline' beginning with $documents when 'from' is empty"
+        msg = "$lookup stage without explicit collection must have a pipeline with $documents as"
+        msg = f"{msg} first stage" if "pipeline" in spec else _NO_PIPELINE
         raise FailedToParseError(msg, str(where))
     return place.rewrite(first, scope, where.at("pipeline"), place.nested("$lookup", guarded=False))
 
@@ -148,8 +231,8 @@ def unwind(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
 
 def _own_items(name: str, scope: Scope) -> dict[str, Any]:
     own: dict[str, Any] = {"$eq": [f"$$this.{TAG_FIELD}", scope.slug]}
-    if scope.readable:
-        own = {"$in": [f"$$this.{TAG_FIELD}", [scope.slug, *scope.readable]]}
+    if scope.granted:
+        own = {"$in": [f"$$this.{TAG_FIELD}", [scope.slug, *scope.granted]]}
     kept: dict[str, Any] = {"$filter": {"input": f"${name}", "cond": own}}
     if not scope.hidden:
         return kept
@@ -164,7 +247,10 @@ _GRAPH_LOOKUP: Final = frozenset({
 
 def graph_lookup(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     """`$graphLookup`: the condition holds at every step of the search."""
-    spec = members(value, _GRAPH_LOOKUP, where)
+    spec = _options(value, _GRAPH_LOOKUP, where)
+    if "from" not in spec:
+        msg = f"missing 'from' option to $graphLookup stage specification: {render(spec)}"
+        raise FailedToParseError(msg, str(where.at("from")))
     check_expression(spec.get("startWith"), scope, where.at("startWith"))
     condition = spec.get("restrictSearchWithMatch", EMPTY_DOCUMENT)
     fields = {
@@ -208,10 +294,21 @@ def union_with(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     here = where.at("pipeline")
     if coll is None:
         if not isinstance(inner, Array) or not inner or not _is(inner[0], "$documents"):
-            msg = "$unionWith without 'coll' must begin with $documents"
+            msg = (
+                "$unionWith stage without explicit collection must have a pipeline with"
+                " $documents as first stage"
+            )
             raise FailedToParseError(msg, str(where))
         stages = place.rewrite(inner, scope, here, place.nested("$unionWith", guarded=False))
         return [{"$unionWith": {"pipeline": stages}}]
+    for name, given, kind in (("coll", coll, str), ("pipeline", inner, Array)):
+        if not isinstance(given, kind):
+            expected = "string" if kind is str else "array"
+            msg = (
+                f"BSON field '$unionWith.{name}' is the wrong type '{type_name(given)}',"
+                f" expected type '{expected}'"
+            )
+            raise TypeMismatchError(msg, str(where.at(name)))
     physical = noted(coll, scope, where.at("coll")).physical
     inside = place.nested("$unionWith", source=physical)
     stages = place.rewrite(inner, scope, here, inside)
@@ -220,11 +317,30 @@ def union_with(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
 
 def facet(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     """`$facet`: the documents come from outside; what the branches join has its own condition."""
-    if not isinstance(value, Document):
-        msg = "the $facet specification must be a non-empty object"
+    if not isinstance(value, Document) or not value:
+        msg = (
+            "the $facet specification must be a non-empty object,"
+            f" but found: $facet: {render(value)}"
+        )
         raise FacetShapeError(msg, str(where))
+    for name, branch in value.items():
+        _check_branch(name, branch, where.at(name))
     inside = place.nested("$facet", guarded=False)
     return [{"$facet": {n: place.rewrite(p, scope, where.at(n), inside) for n, p in value.items()}}]
+
+
+def _check_branch(name: str, value: Any, where: Where) -> None:
+    if not isinstance(value, Array):
+        msg = f"arguments to $facet must be arrays, {name} is type {type_name(value)}"
+        raise FacetBranchError(msg, str(where))
+    for index, item in enumerate(value):
+        if not isinstance(item, Document) or not item:
+            kind = type_name(item)
+            msg = (
+                "elements of arrays in $facet spec must be non-empty objects,"
+                f" {name} argument contained an element of type {kind}: {index}: {render(item)}"
+            )
+            raise FacetItemError(msg, str(where.at(index)))
 
 
 def check_nesting(place: Place, scope: Scope, where: Where) -> None:

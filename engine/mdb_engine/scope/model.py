@@ -14,6 +14,9 @@ TAG_FIELD: Final = "app_id"
 
 MAX_MESSAGE_BYTES: Final = 48_000_000
 
+PARSED_AS: Final[Mapping[str, str]] = {"find": "FindCommandRequest"}
+"""Commands whose fields the server's errors name otherwise (6.0.5)."""
+
 Path = tuple[str, ...]
 """Where a value stands in a command: `("pipeline", "2", "$lookup", "from")`."""
 
@@ -129,6 +132,8 @@ class Scope:
         expose_app_id: the tag is shown to the app (the wire hides it, the SDK shows it).
         address: `host:port` that replies name instead of a member of the cluster.
         vectors: (physical collection, name) -> index, where the cluster has no search process.
+        views: physical view -> what it reads, each as often as it names it; some seconds old.
+        storing: what is rewritten will be stored, and outlives grants: own names and documents.
     """
 
     slug: str
@@ -144,6 +149,13 @@ class Scope:
     address: str = "localhost:27018"
     limits: Limits = field(default_factory=Limits)
     vectors: Mapping[tuple[str, str], VectorIndex] = field(default_factory=dict, hash=False)
+    views: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False, repr=False)
+    storing: bool = False
+
+    @property
+    def granted(self) -> tuple[str, ...]:
+        """The read scopes whose documents count in what is rewritten now."""
+        return () if self.storing else self.readable
 
     @property
     def slugs(self) -> tuple[str, ...]:
@@ -174,6 +186,7 @@ class Notes:
         caps: limits that were applied. refused, kept: see `Physical`.
         stages: pipeline stages seen, nested ones included. plan, allowance, stream, searches: see
             `Physical`.
+        reads: collections that are read, those that views stand for included.
     """
 
     names: dict[str, str] = field(default_factory=dict)
@@ -185,6 +198,7 @@ class Notes:
     allowance: int | None = None
     stream: bool = False
     searches: list[Search] = field(default_factory=list)
+    reads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +218,12 @@ class Where:
     def inside(self, owner: Mapping[str, Any], *steps: str | int) -> Where:
         """Further down, in another document (one statement of a batch, say)."""
         return Where(self.command, self.db, owner, (*self.path, *map(str, steps)), self.notes)
+
+    @property
+    def field(self) -> str:
+        """The field as the server's parser names it (6.0.5): no index but a last one."""
+        steps = [s for s in self.path[:-1] if not s.isdecimal()]
+        return ".".join((PARSED_AS.get(self.command, self.command), *steps, *self.path[-1:]))
 
     def __str__(self) -> str:
         return ".".join(self.path)

@@ -179,7 +179,9 @@ def resolve(name: Any, scope: Scope, where: Where, *, write: bool) -> Target:
         UnauthorizedError: a write to a read scope.
     """
     if not isinstance(name, str):
-        raise QueryValidationError(_wrong_type(name), str(where))
+        by_hand = where.command in _BY_HAND and len(where.path) == 1 and not isinstance(name, Raw)
+        kind = InvalidNamespaceError if by_hand else QueryValidationError
+        raise kind(_wrong_type(name), str(where))
     granted = _granted(name, scope)
     if granted is not None:
         if write:
@@ -194,9 +196,27 @@ def resolve(name: Any, scope: Scope, where: Where, *, write: bool) -> Target:
         or len(full) > MAX_NAMESPACE_BYTES
         or owner(physical, scope.slugs) != scope.slug
     ):
-        msg = f"Invalid collection name specified '{where.db}.{printable(name)}'"
-        raise InvalidNamespaceError(msg, str(where))
+        raise InvalidNamespaceError(_illegal(printable(name), where), str(where))
     return Target(physical, name, where.db, scope.slug)
+
+
+_BY_HAND: Final = frozenset({"collStats", "convertToCapped", "count", "distinct", "validate"})
+"""Commands whose name the server reads by hand: another code for one of a wrong type (6.0.5)."""
+
+_CREATING: Final = frozenset(
+    {"create", "createIndexes", "delete", "findAndModify", "insert", "update"}
+)
+
+
+def _illegal(name: str, where: Where) -> str:
+    """The server's words for a name that is none (6.0.5, a forgotten quote included)."""
+    if not name:
+        return f"Invalid namespace specified '{where.db}.'"
+    if name.startswith("."):
+        return f"Collection names cannot start with '.': {name}"
+    if "$" in name and where.command in _CREATING:
+        return f"Invalid collection name: {name}"
+    return f"Invalid collection name specified '{where.db}.{name}" + "'" * ("$" not in name)
 
 
 def _granted(name: str, scope: Scope) -> str | None:

@@ -12,10 +12,12 @@ from typing import Any, Final
 
 from mdb_engine.exceptions import CannotCreateIndexError
 from mdb_engine.rawbson import Document, Raw, encode
+from mdb_engine.scope import keeping
 from mdb_engine.scope.caps import number
 from mdb_engine.scope.joins import EMPTY_DOCUMENT
 from mdb_engine.scope.model import Scope, Where
 from mdb_engine.scope.names import prefix, temporary, unphysical
+from mdb_engine.scope.originals import STORE, digest, key, shown
 from mdb_engine.scope.replies import Asked
 from mdb_engine.scope.search_plans import (
     create_search_indexes,
@@ -32,6 +34,11 @@ from mdb_engine.scope.steps import step as _step
 from mdb_engine.scope.walk import check_filter
 
 _NOT_FOUND: Final = 26
+_NULL_ID: Final = 51132
+_FOUND: Final = (
+    "$merge with whenMatched: fail found an existing document with the same values for the 'on'"
+    " fields :: caused by :: "
+)
 _LARGE_BATCH: Final = 100_000
 
 
@@ -99,28 +106,49 @@ def _filtered(items: list[Any], condition: Document, asked: Asked) -> Part:
     return (yield from _drained(command, "$cmd.aggregate"))
 
 
-_BRIEF: Final = frozenset({"name", "type"})
-"""What `nameOnly` shows of a collection."""
+def _described(items: list[tuple[str, Document]], asked: Asked) -> Part:
+    """Collections as the app knows them: views and validators in its own words."""
+    found = yield from _originals([item for _, item in items], asked.scope)
+    return [_shown(name, item, found, asked) for name, item in items]
 
 
-def _shown(name: str, item: Document) -> dict[str, Any]:
+def _key_of(item: Document) -> str | None:
+    """Where the client's words for this definition are kept, if any are."""
+    of = digest(item.get("options", EMPTY_DOCUMENT))
+    return None if of is None else key(item["name"], of)
+
+
+def _originals(items: list[Document], scope: Scope) -> Part:
+    keys = [found for item in items if (found := _key_of(item)) is not None]
+    if not keys:
+        return {}
+    command = {
+        "find": STORE,
+        "filter": {"_id": {"$in": keys}},
+        "maxTimeMS": scope.limits.default_time_ms,
+        "$db": scope.database,
+    }
+    kept = yield from _drained(command, STORE)
+    return {item["_id"]: item for item in kept}
+
+
+def _shown(
+    name: str, item: Document, found: Mapping[str, Document], asked: Asked
+) -> dict[str, Any]:
     fields = {**item, "name": name}
     options = fields.get("options")
-    if isinstance(options, Document) and "viewOn" in options:
-        # Views that nobody made through us: their stored names are not the app's words.
-        fields["options"] = {k: v for k, v in options.items() if k not in ("pipeline", "viewOn")}
+    if isinstance(options, Document):
+        kept = found.get(_key_of(item) or "")
+        fields["options"] = shown(options, kept, asked.scope, asked.db)
     return fields
 
 
 def _list_collections(asked: Asked, _token: str) -> Part:
     scope, db = asked.scope, asked.db
     name_only, condition = asked.command.get("nameOnly") is True, _condition(asked)
-    brief = name_only and condition.keys() <= _BRIEF
-    items = yield from _physical_collections(scope, _pattern(scope, db), name_only=brief)
-    shown = [_shown(name, item) for name, item in _own(items, scope, db)]
-    found = yield from _filtered(shown, condition, asked)
-    if name_only:
-        found = [{name: item[name] for name in item if name in _BRIEF} for item in found]
+    items = yield from _physical_collections(scope, _pattern(scope, db), name_only=name_only)
+    described = yield from _described(list(_own(items, scope, db)), asked)
+    found = yield from _filtered(described, condition, asked)
     cursor = {"id": Raw(0x12, bytes(8)), "ns": f"{db}.$cmd.listCollections", "firstBatch": found}
     return {"cursor": cursor, "ok": 1.0}
 
@@ -205,6 +233,7 @@ def _drop_database(asked: Asked, _token: str) -> Part:
         reply = Document(raw)
         if not reply.get("ok") and reply.get("code") != _NOT_FOUND:
             raise FailedError(raw)
+    yield from keeping.forget_all([item["name"] for item in own], scope)
     return {"ok": 1.0}
 
 
@@ -220,13 +249,14 @@ def _out(asked: Asked, token: str) -> Part:
     passing = temporary(scope, token)
     options, indexes = yield from _target_definition(target, scope)
     limit = {"maxTimeMS": scope.limits.definition_time_ms, "$db": scope.database}
-    yield from _step({"create": passing, **options, **limit})
+    made: list[Mapping[str, Any]] = [{"create": passing, **options, **limit}]
+    if indexes:
+        made.append({"createIndexes": passing, "indexes": indexes, **limit})
+    yield from _step(made[0])
     try:
-        if indexes:
-            yield from _step({"createIndexes": passing, "indexes": indexes, **limit})
-        # Without `on`, which would ask for an index under the command's own collation.
-        merge = {"into": passing, "whenMatched": "fail", "whenNotMatched": "insert"}
-        reply = yield from _step({**physical, "pipeline": [*stages[:-1], {"$merge": merge}]})
+        for step in made[1:]:
+            yield from _step(step)
+        reply = yield from _filled(physical, stages[:-1], passing, made)
         rename = {
             "renameCollection": f"{scope.database}.{passing}",
             "to": f"{scope.database}.{target}",
@@ -236,9 +266,36 @@ def _out(asked: Asked, token: str) -> Part:
     except FailedError as error:
         yield {"drop": passing, **limit}
         text = str(Document(error.reply).get("errmsg", ""))
-        text = text.replace("$merge", "$out").replace(passing, target)
+        text = text.replace(_FOUND, "").replace("$merge", "$out").replace(passing, target)
         raise FailedError(encode({**Document(error.reply), "errmsg": text})) from None
     return {**reply, "cursor": {**reply["cursor"], "ns": asked.namespace}}
+
+
+def _filled(
+    physical: Mapping[str, Any], stages: list[Any], passing: str, made: list[Mapping[str, Any]]
+) -> Part:
+    """Write the results into the temporary collection.
+
+    `$merge` refuses an `_id` that is null, which `$out` takes, and which every `$group` of all
+    documents yields; such a document comes by way of a cursor.
+    """
+    # Without `on`, which would ask for an index under the command's own collation.
+    merge = {"$merge": {"into": passing, "whenMatched": "fail", "whenNotMatched": "insert"}}
+    try:
+        return (yield from _step({**physical, "pipeline": [*stages, merge]}))
+    except FailedError as error:
+        if Document(error.reply).get("code") != _NULL_ID:
+            raise
+    for step in ({"drop": passing, "$db": physical["$db"]}, *made):
+        yield from _step(step)
+    others = {"$match": {"_id": {"$ne": None}}}
+    reply = yield from _step({**physical, "pipeline": [*stages, others, merge]})
+    alone = {**physical, "pipeline": [*stages, {"$match": {"_id": None}}], "cursor": {}}
+    found = yield from _drained(alone, str(physical["aggregate"]))
+    inserted = yield from _step({"insert": passing, "documents": found, "$db": physical["$db"]})
+    for refused in inserted.get("writeErrors", ()):
+        raise _failed(str(refused["errmsg"]), refused["code"], f"Location{refused['code']}")
+    return reply
 
 
 def _target_definition(target: str, scope: Scope) -> Part:
@@ -266,7 +323,10 @@ def _target_definition(target: str, scope: Scope) -> Part:
 
 def _check_replaceable(namespace: str, kind: Any, options: Mapping[str, Any]) -> None:
     if kind == "view":
-        text = f"Namespace {namespace} is a view, not a collection"
+        text = (
+            "PlanExecutor error during aggregation :: caused by ::"
+            f" Namespace {namespace} is a view, not a collection"
+        )
         raise _failed(text, 166, "CommandNotSupportedOnView")
     if kind == "timeseries":
         text = f"Namespace {namespace} is a timeseries collection"
@@ -304,13 +364,18 @@ def _vector_search(asked: Asked, token: str) -> Part:
 PLANS: Final[Mapping[str, Callable[[Asked, str], Part]]] = {
     "$out": _out,
     "$vectorSearch": _vector_search,
+    "cloneCollectionAsCapped": keeping.clone,
+    "collMod": keeping.define,
+    "create": keeping.define,
     "createIndexes": _create_indexes,
     "createSearchIndexes": create_search_indexes,
     "dbStats": _db_stats,
+    "drop": keeping.drop,
     "dropDatabase": _drop_database,
     "dropSearchIndex": drop_search_index,
     "listCollections": _list_collections,
     "listDatabases": _list_databases,
     "listSearchIndexes": list_search_indexes,
+    "renameCollection": keeping.rename,
     "updateSearchIndex": update_search_index,
 }

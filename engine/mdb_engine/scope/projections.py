@@ -66,8 +66,8 @@ def projection(value: Any, scope: Scope, where: Where) -> Any:
     if value is None:
         value = Document(b"\5\0\0\0\0")
     if not isinstance(value, Document):
-        path = ".".join((where.command, *where.path))
-        msg = f"BSON field '{path}' is the wrong type '{type_name(value)}', expected type 'object'"
+        kind = type_name(value)
+        msg = f"BSON field '{where.field}' is the wrong type '{kind}', expected type 'object'"
         raise TypeMismatchError(msg, str(where))
     check_expression(value, scope, where)
     if not scope.hidden:

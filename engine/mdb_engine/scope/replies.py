@@ -18,10 +18,12 @@ from mdb_engine.rawbson import (
     walk,
     without,
 )
+from mdb_engine.scope import failures
 from mdb_engine.scope.commands import command_name
 from mdb_engine.scope.model import TAG_FIELD, Physical, Scope, StatementError
 from mdb_engine.scope.texts import Words
 
+_NOT_FOUND: Final = 26
 ERROR_FIELDS: Final = frozenset({b"errmsg", b"errInfo", b"writeConcernError", b"writeErrors"})
 
 
@@ -74,8 +76,17 @@ def answer(reply: bytes, asked: Asked) -> bytes:
 def _errors(reply: bytes, asked: Asked) -> bytes:
     words = asked.words
     for name in ERROR_FIELDS:
-        reply = replace(reply, name.decode(), words.texts(find(reply, name.decode())))
+        found = find(reply, name.decode())
+        if name in _FAILURES:
+            found = _FAILURES[name](found)
+        reply = replace(reply, name.decode(), words.texts(found))
     return reply
+
+
+_FAILURES: Final[Mapping[bytes, Callable[[Any], Any]]] = {
+    b"errInfo": failures.error_info,
+    b"writeErrors": failures.write_errors,
+}
 
 
 def _cursor(reply: bytes, asked: Asked) -> bytes:
@@ -133,6 +144,14 @@ def _validate(reply: bytes, asked: Asked) -> bytes:
 
 def _drop(reply: bytes, asked: Asked) -> bytes:
     return replace(reply, "ns", asked.namespace)
+
+
+def _rename(reply: bytes, asked: Asked) -> bytes:
+    """Between two logical databases the server finds other words for what is not there (6.0.5)."""
+    source, target = (str(asked.command[n]).partition(".")[0] for n in ("renameCollection", "to"))
+    if source == target or find(reply, "code") != _NOT_FOUND:
+        return reply
+    return replace(reply, "errmsg", "source namespace does not exist")
 
 
 def _find_and_modify(reply: bytes, asked: Asked) -> bytes:
@@ -270,6 +289,7 @@ REPLIES: Final[Mapping[str, Callable[[bytes, Asked], bytes]]] = {
     "insert": _batch,
     "listIndexes": _cursor,
     "listSearchIndexes": _cursor,
+    "renameCollection": _rename,
     "update": _batch,
     "validate": _validate,
 }

@@ -14,21 +14,24 @@ from mdb_engine.exceptions import (
     InvalidNamespaceError,
     LookupStageError,
     MatchShapeError,
+    NoDocumentError,
     QueryValidationError,
     RefusedError,
     StagePositionError,
     StageShapeError,
+    StatisticsShapeError,
     TypeMismatchError,
     UnauthorizedError,
     UnionStageError,
     UnknownStageError,
+    ViewStageError,
 )
-from mdb_engine.rawbson import Array, Document
+from mdb_engine.rawbson import Array, Document, render
 from mdb_engine.scope import joins, search_stages, streams, writers
 from mdb_engine.scope.caps import read_limit
 from mdb_engine.scope.clauses import blind, guarded, read_filter
 from mdb_engine.scope.iterations import MAX_COPIES, growth
-from mdb_engine.scope.joins import EMPTY_DOCUMENT, Place, Stages, members
+from mdb_engine.scope.joins import EMPTY_DOCUMENT, VIEW, Place, Stages, members
 from mdb_engine.scope.model import Scope, Where
 from mdb_engine.scope.names import not_authorized
 from mdb_engine.scope.scores import carried
@@ -61,7 +64,7 @@ class StageRule:
     head: StageFunction | None = None
     first: type[RefusedError] | None = None
     writes: bool = False
-    inside: frozenset[str] = frozenset({"", "$facet", "$lookup", "$unionWith"})
+    inside: frozenset[str] = frozenset({"", VIEW, "$facet", "$lookup", "$unionWith"})
     grows: bool = False
     followers: frozenset[str] | None = None
     searches: bool = False
@@ -105,8 +108,8 @@ def _sample_head(value: Any, scope: Scope, where: Where, place: Place) -> Stages
 def _geo_near(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
     """`$geoNear` must be first, so it carries the tenant's condition in its own query."""
     if not isinstance(value, Document):
-        msg = "$geoNear must take a nested object as its specification"
-        raise TypeMismatchError(msg, str(where))
+        msg = "invalid parameter: expected an object ($geoNear)"
+        raise NoDocumentError(msg, str(where))
     condition = value.get("query", EMPTY_DOCUMENT)
     for name, item in value.items():
         if name != "query":
@@ -122,6 +125,9 @@ _STORAGE_DETAILS: Final = [
 
 
 def _coll_stats(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
+    if not isinstance(value, Document):
+        msg = f"$collStats must take a nested object but found: $collStats: {render(value)}"
+        raise StatisticsShapeError(msg, str(where))
     members(value, _COLL_STATS, where)
     check_expression(value, scope, where)
     shown = {"ns": {"$literal": place.namespace}, "host": {"$literal": scope.address}}
@@ -134,8 +140,11 @@ def _index_stats(value: Any, scope: Scope, where: Where, place: Place) -> Stages
 
 
 def _documents(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
-    if place.guarded:
-        msg = "$documents can only be run with {aggregate: 1}"
+    if place.inside == VIEW:
+        msg = "'$documents' cannot be used in a view definition"
+        raise InvalidNamespaceError(msg, str(where))
+    if place.guarded and place.preceding is None:
+        msg = "'$documents' can only be run with {aggregate: 1}"
         raise InvalidNamespaceError(msg, str(where))
     return _plain(value, scope, where, place)
 
@@ -145,10 +154,12 @@ _GROWING: Final = StageRule(_plain, grows=True)
 _REPLACING: Final = StageRule(_plain, Sight.DROPS, grows=True)
 _DROPPING: Final = StageRule(_plain, Sight.DROPS)
 _TOP: Final = frozenset({""})
-_JOINED: Final = frozenset({"", "$lookup", "$unionWith"})
+_STATISTICS_PLACES: Final = frozenset({"", VIEW})
+_READ: Final = frozenset({"", "$lookup", "$unionWith"})
+_JOINED: Final = _READ | {VIEW}
 _FUSIONS: Final = frozenset({"$rankFusion", "$scoreFusion"})
-_RANKED: Final = frozenset({"", "$facet", *_JOINED, *_FUSIONS})
-_SEARCHED: Final = _JOINED | _FUSIONS
+_RANKED: Final = frozenset({"$facet", *_JOINED, *_FUSIONS})
+_SEARCHED: Final = _READ | _FUSIONS
 
 
 def _searching(
@@ -172,7 +183,11 @@ STAGES: Final[Mapping[str, StageRule]] = {
     ),
     "$changeStreamSplitLargeEvent": StageRule(streams.split_large_event, inside=_TOP),
     "$collStats": StageRule(
-        _coll_stats, Sight.DROPS, head=_coll_stats, first=FirstStageError, inside=_TOP
+        _coll_stats,
+        Sight.DROPS,
+        head=_coll_stats,
+        first=FirstStageError,
+        inside=_STATISTICS_PLACES,
     ),
     "$count": _DROPPING,
     "$densify": _PASSING,
@@ -181,11 +196,17 @@ STAGES: Final[Mapping[str, StageRule]] = {
     ),
     "$facet": StageRule(joins.facet, Sight.SEES, inside=_JOINED),
     "$fill": _PASSING,
-    "$geoNear": StageRule(_geo_near, head=_geo_near, first=GeoNearPositionError, inside=_SEARCHED),
+    "$geoNear": StageRule(
+        _geo_near, head=_geo_near, first=GeoNearPositionError, inside=_SEARCHED | {VIEW}
+    ),
     "$graphLookup": StageRule(joins.graph_lookup),
     "$group": _DROPPING,
     "$indexStats": StageRule(
-        _index_stats, Sight.DROPS, head=_index_stats, first=FirstStageError, inside=_TOP
+        _index_stats,
+        Sight.DROPS,
+        head=_index_stats,
+        first=FirstStageError,
+        inside=_STATISTICS_PLACES,
     ),
     "$limit": StageRule(_plain, inside=_RANKED),
     "$listSearchIndexes": StageRule(
@@ -241,6 +262,11 @@ _NESTED_ERRORS: Final[Mapping[str, type[RefusedError]]] = {
     "$rankFusion": QueryValidationError,
     "$scoreFusion": QueryValidationError,
     "$unionWith": UnionStageError,
+    VIEW: ViewStageError,
+}
+_NESTED_WORDS: Final = {
+    "$facet": "is not allowed to be used within a $facet stage",
+    VIEW: "cannot be used in a view definition",
 }
 BOUNDED: Final = {"$match": {"$expr": {"$gte": [{"$bsonSize": "$$ROOT"}, 0]}}}
 """Always true; an error above 16 MB. Without it 40 stages that double a field end the server.
@@ -270,12 +296,15 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     if place.guarded and not (stages and _head(stages[0][0])):
         physical.append({"$match": guarded(scope, where, None, write=False)})
     seeing, factor = scope.hidden and place.inside not in _OUTER_TAG, 1
-    scored = -1
+    scored, misplaced = -1, None
     for index, (name, stage) in enumerate(stages):
         here = where.at(index, name)
         rule = _rule(name, scope, here)
-        _check_follows(stages[0][0], name, here)
-        _check_position(name, rule, here, place, last=index == len(stages) - 1)
+        misplaced = (
+            misplaced
+            or _uninvited(stages[0][0], name, here)
+            or _misplaced(name, rule, here, place, last=index == len(stages) - 1)
+        )
         head = rule.head if index == 0 and place.guarded else None
         if seeing:
             sight = _sight(name, rule, stage[name], leading=index == 0 and rule.head is not None)
@@ -290,10 +319,13 @@ def pipeline(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
         if factor > MAX_COPIES:
             physical.append(BOUNDED)
             factor = 1
-    if not place.inside and not (stages and _endless(stages)):
-        physical.append({"$limit": read_limit(scope, where)})
-    if seeing:
-        physical.append(UNSET)
+    if misplaced is not None:
+        # Last, as the server looks at positions when it has parsed every stage.
+        raise misplaced
+    if place.inside == VIEW:
+        # Readers of a view find the tag, and documents that are no larger than stored ones.
+        return [*physical, BOUNDED] if factor > 1 else physical
+    physical += [*_ending(stages, scope, where, place), *([UNSET] if seeing else [])]
     return physical if scored < 0 else carried(physical, scored, where)
 
 
@@ -302,9 +334,12 @@ def _head(name: str) -> StageFunction | None:
     return None if rule is None else rule.head
 
 
-def _endless(stages: list[tuple[str, Document]]) -> bool:
-    """Whether a limit behind the last stage would be wrong: it writes, or waits for events."""
-    return STAGES[stages[-1][0]].writes or STAGES[stages[0][0]].followers is not None
+def _ending(stages: list[tuple[str, Document]], scope: Scope, where: Where, place: Place) -> Stages:
+    """The limit on top of everything; where the last stage writes, or waits for events, none."""
+    endless = stages and (
+        STAGES[stages[-1][0]].writes or STAGES[stages[0][0]].followers is not None
+    )
+    return [] if place.inside or endless else [{"$limit": read_limit(scope, where)}]
 
 
 def _between(place: Place, stages: list[tuple[str, Document]], index: int) -> Place:
@@ -362,23 +397,29 @@ def _rule(name: str, scope: Scope, where: Where) -> StageRule:
     return rule
 
 
-def _check_follows(leading: str, name: str, where: Where) -> None:
-    """Refuse what may not come behind the first stage."""
+def _uninvited(leading: str, name: str, where: Where) -> RefusedError | None:
+    """The error of a stage that may not come behind the first one."""
     followers = STAGES[leading].followers
-    if followers is not None and where.path[-2] != "0" and name not in followers:
-        msg = f"{name} is not permitted in a {leading} pipeline"
-        raise IllegalOperationError(msg, str(where))
+    if followers is None or where.path[-2] == "0" or name in followers:
+        return None
+    msg = f"{name} is not permitted in a {leading} pipeline"
+    return IllegalOperationError(msg, str(where))
 
 
-def _check_position(name: str, rule: StageRule, where: Where, place: Place, *, last: bool) -> None:
+def _misplaced(
+    name: str, rule: StageRule, where: Where, place: Place, *, last: bool
+) -> RefusedError | None:
+    """The error of a stage that stands where it must not."""
     if place.inside not in rule.inside:
         if name in _STATISTICS and place.inside != "$facet":
-            raise UnauthorizedError(not_authorized(where.db, f"aggregate: {name}"), str(where))
-        msg = f"{name} is not allowed to be used within a {place.inside} stage"
-        raise _NESTED_ERRORS[place.inside](msg, str(where))
+            return UnauthorizedError(not_authorized(where.db, f"aggregate: {name}"), str(where))
+        inside = place.inside
+        words = _NESTED_WORDS.get(inside, f"is not allowed within a {inside}'s sub-pipeline")
+        return _NESTED_ERRORS[inside](f"{name} {words}", str(where))
     if rule.first is not None and where.path[-2] != "0":
         msg = f"{name} is only valid as the first stage in a pipeline"
-        raise rule.first(msg, str(where))
+        return rule.first(msg, str(where))
     if rule.writes and not last:
         msg = f"{name} can only be the final stage in the pipeline"
-        raise StagePositionError(msg, str(where))
+        return StagePositionError(msg, str(where))
+    return None

@@ -6,20 +6,24 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mdb_engine.exceptions import (
+    FailedToParseError,
     ImmutableFieldError,
+    InvalidOptionsError,
     MissingFieldError,
     NotSingleValueFieldError,
     RefusedError,
     ResourceLimitExceeded,
 )
-from mdb_engine.rawbson import Array
+from mdb_engine.rawbson import Array, Document
 from mdb_engine.scope import fields
 from mdb_engine.scope.clauses import tag
 from mdb_engine.scope.fields import subfields, wrong_type
 from mdb_engine.scope.model import Rule, Scope, StatementError, Where
 
 STATEMENT_ERRORS: Final[tuple[type[RefusedError], ...]] = (
+    FailedToParseError,
     ImmutableFieldError,
+    InvalidOptionsError,
     NotSingleValueFieldError,
     ResourceLimitExceeded,
 )
@@ -44,12 +48,23 @@ _UPDATE: Final[Mapping[str, Rule]] = {
 }
 
 
+_STATEMENTS: Final[Mapping[str, Mapping[str, Rule]]] = {
+    "deletes": _DELETE,
+    "documents": {},
+    "ops": {},
+    "updates": _UPDATE,
+}
+
+
 def batch(
     values: Any, scope: Scope, where: Where, one: Callable[[Any, Scope, Where], Any]
 ) -> list[Any]:
     """The statements that are left. The same ones for the same batch: retries depend on it."""
     if not isinstance(values, Array | list):
         raise wrong_type(values, where, "array")
+    rules = _STATEMENTS[where.path[-1]]
+    for index, value in enumerate(values if rules else ()):
+        _check_shape(rules, value, where.at(index))
     notes, kept, left = where.notes, [], []
     for index, value in enumerate(values):
         try:
@@ -66,13 +81,21 @@ def batch(
     return left
 
 
-def _rewritten(rules: Mapping[str, Rule], value: Any, scope: Scope, where: Where) -> dict[str, Any]:
+def _check_shape(rules: Mapping[str, Rule], value: Any, where: Where) -> None:
+    """What the server's parser looks at before the first statement is carried out."""
     statement = subfields(value, frozenset(rules), where)
     if "q" not in statement:
         # Nothing goes without the tenant's condition, not even what the server would refuse.
-        path = ".".join((where.command, where.path[-2], "q"))
-        msg = f"BSON field '{path}' is missing but a required field"
+        msg = f"BSON field '{where.at('q').field}' is missing but a required field"
         raise MissingFieldError(msg, str(where.at("q")))
+    if not isinstance(statement.get("u", statement), Array | Document):
+        msg = "Update argument must be either an object or an array"
+        raise FailedToParseError(msg, str(where.at("u")))
+
+
+def _rewritten(
+    rules: Mapping[str, Rule], statement: Document, scope: Scope, where: Where
+) -> dict[str, Any]:
     here = where.inside(statement)
     return {n: rules[n].decoded(v, scope, here.at(n)) for n, v in statement.items()}
 

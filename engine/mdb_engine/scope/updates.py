@@ -10,13 +10,15 @@ from mdb_engine.exceptions import (
     ImmutableFieldError,
     InvalidOptionsError,
     QueryValidationError,
+    StageShapeError,
     TypeMismatchError,
     UnknownStageError,
 )
-from mdb_engine.rawbson import Array, Document
+from mdb_engine.rawbson import Array, Document, render
 from mdb_engine.scope.clauses import forced_tag, tag
 from mdb_engine.scope.iterations import check_growth
 from mdb_engine.scope.model import TAG_FIELD, Scope, Where
+from mdb_engine.scope.names import type_name
 from mdb_engine.scope.veil import UPDATE_ROOTS, names_tag, veil
 from mdb_engine.scope.walk import check_expression, check_filter
 
@@ -25,6 +27,15 @@ Check = Callable[[str, Any, Scope, Where], None]
 UPDATE_STAGES: Final = frozenset(
     {"$addFields", "$project", "$replaceRoot", "$replaceWith", "$set", "$unset"}
 )
+
+OTHER_STAGES: Final = frozenset({
+    "$bucket", "$bucketAuto", "$changeStream", "$collStats", "$count", "$currentOp", "$densify",
+    "$documents", "$facet", "$fill", "$geoNear", "$graphLookup", "$group", "$indexStats", "$limit",
+    "$listLocalSessions", "$listSessions", "$lookup", "$match", "$merge", "$out", "$planCacheStats",
+    "$redact", "$sample", "$setWindowFields", "$skip", "$sort", "$sortByCount", "$unionWith",
+    "$unwind",
+})  # fmt: skip
+"""Stages that exist, but not in updates."""
 
 
 def _immutable(where: Where) -> ImmutableFieldError:
@@ -107,7 +118,10 @@ def _operators(value: Document, scope: Scope, where: Where) -> Any:
             )
             raise FailedToParseError(msg, str(here))
         if not isinstance(members, Document):
-            msg = f"Modifiers operate on fields but we found another type for {operator}"
+            msg = (
+                f"Modifiers operate on fields but we found type {type_name(members)} instead."
+                f" For example: {{$mod: {{<field>: ...}}}} not {{{operator}: {render(members)}}}"
+            )
             raise FailedToParseError(msg, str(here))
         for path, item in members.items():
             rule(path, item, scope, here.at(path))
@@ -138,7 +152,10 @@ def _stage(stage: Any, scope: Scope, where: Where) -> Any:
     name = stage.first
     if name is None or len(stage) != 1:
         msg = "A pipeline stage specification object must contain exactly one field."
-        raise UnknownStageError(msg, str(where))
+        raise StageShapeError(msg, str(where))
+    if name not in UPDATE_STAGES and name not in OTHER_STAGES:
+        msg = f"Unrecognized pipeline stage name: '{name}'"
+        raise UnknownStageError(msg, str(where.at(name)))
     if name not in UPDATE_STAGES:
         msg = f"{name} is not allowed to be used within an update"
         raise InvalidOptionsError(msg, str(where.at(name)))

@@ -43,9 +43,9 @@ def check_place(where: Where, place: Place) -> None:
     """Refuse a search without a collection.
 
     Raises:
-        InvalidNamespaceError: `{aggregate: 1}`.
+        InvalidNamespaceError: `{aggregate: 1}`. (In `$facet` it is misplaced anyway.)
     """
-    if not place.guarded:
+    if not place.guarded and place.inside != "$facet":
         msg = f"{where.path[-1]} needs a collection"
         raise InvalidNamespaceError(msg, str(where))
 

@@ -62,3 +62,20 @@ def _veil_member(name: str, value: Any, roots: tuple[str, ...]) -> Any:
         )
         return Document(encode({**named, "input": _CURRENT}))
     return veil(value, roots)
+
+
+def unveil(value: Any) -> Any:
+    """The expression as it was before it was veiled, as far as that shows: not what became REMOVE.
+
+    >>> from mdb_engine.rawbson import encode
+    >>> unveil(veil(Document(encode({"$size": "$$ROOT"}))))["$size"]
+    '$$ROOT'
+    """
+    if isinstance(value, Array):
+        return Array(encode_array([unveil(item) for item in value]))
+    if not isinstance(value, Document):
+        return value
+    for root in ROOTS:
+        if value == {"$unsetField": {"field": TAG_FIELD, "input": root}}:
+            return root
+    return Document(encode({name: unveil(item) for name, item in value.items()}))

@@ -58,9 +58,10 @@ def check_filter(value: Any, scope: Scope, where: Where) -> None:
         TypeMismatchError: not a document. QueryValidationError: operator, depth, branches, regex.
     """
     if not isinstance(value, Document):
-        path = ".".join((where.command, *where.path))
         kind = type_name(value)
-        msg = f"BSON field '{path}' is the wrong type '{kind}', expected type 'object'"
+        msg = f"BSON field '{where.field}' is the wrong type '{kind}', expected type 'object'"
+        if where.command == "find" and where.path == ("filter",):
+            msg = f"Expected field {where.path[-1]}to be of type object"
         raise TypeMismatchError(msg, str(where))
     budget = Budget(scope.limits)
     _match(value, 0, budget, where)

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from mdb_engine.exceptions import (
     InvalidOptionsError,
+    MergeShapeError,
+    MergeTargetError,
     MissingFieldError,
     OutOptionError,
     OutShapeError,
@@ -53,7 +55,17 @@ def merge(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
     spec = _specification(value, where)
     into = spec["into"]
     if isinstance(into, Document):
-        target = _target(members(into, _INTO, where.at("into")), scope, where.at("into"))
+        members(into, _INTO, where.at("into"))
+        if not into.get("coll"):
+            msg = "$merge 'into' field must specify a 'coll' that is not empty, null or undefined"
+            raise MergeTargetError(msg, str(where.at("into")))
+        target = _target(into, scope, where.at("into"))
+    elif not isinstance(into, str):
+        msg = (
+            "$merge 'into' field  must be either a string or an object,"
+            f" but found {type_name(into)}"
+        )
+        raise MergeShapeError(msg, str(where.at("into")))
     else:
         target = _target({"coll": into}, scope, where.at("into"))
     fields = {**spec, "into": {"db": scope.database, "coll": target.physical}}
@@ -72,10 +84,11 @@ def _specification(value: Any, where: Where) -> Mapping[str, Any]:
     if not isinstance(value, Document):
         msg = f"$merge requires a string or object argument, but found {type_name(value)}"
         raise TypeMismatchError(msg, str(where))
+    members(value, _MERGE, where)
     if "into" not in value:
         msg = "BSON field '$merge.into' is missing but a required field"
         raise MissingFieldError(msg, str(where.at("into")))
-    return members(value, _MERGE, where)
+    return value
 
 
 def out(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
@@ -95,8 +108,7 @@ def _destination(value: Any, where: Where) -> Mapping[str, Any]:
     if "timeseries" in value:
         msg = "$out to a time-series collection is not supported"
         raise InvalidOptionsError(msg, str(where.at("timeseries")))
-    for name in value:
-        if name not in _INTO:
-            msg = f"$out does not support the option '{name}'"
-            raise OutOptionError(msg, str(where.at(name)))
+    if set(value) != _INTO:
+        msg = "If an object is passed to $out it must have exactly 2 fields: 'db' and 'coll'"
+        raise OutOptionError(msg, str(where))
     return value

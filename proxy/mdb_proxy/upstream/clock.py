@@ -25,17 +25,20 @@ class ClusterClock:
         self.element = b""
         self._newest = 0
 
-    def note(self, reply: bytes) -> None:
-        """Look into a reply.
+    def note(self, reply: bytes) -> set[bytes]:
+        """Look into a reply; gives the names of its fields, so that nobody need walk it again.
 
         Raises:
             InvalidBSONError: it is not a document.
         """
+        names = set()
         for item in rawbson.walk(reply):
+            names.add(item.name)
             if item.name == _NAME:
                 element = reply[item.begin : item.stop]
                 if element != self.element:
                     self._compare(element, reply[item.start : item.stop])
+        return names
 
     def _compare(self, element: bytes, document: bytes) -> None:
         time = rawbson.find(document, "clusterTime")

@@ -15,11 +15,13 @@ from pymongo.server_description import ServerDescription
 from pymongo.topology_description import TopologyDescription
 
 from mdb_engine.exceptions import QueryValidationError, UpstreamError
+from mdb_proxy.upstream.doubts import Doubt, Doubts
 from mdb_proxy.upstream.lanes import Address
+from mdb_proxy.upstream.news import News
 from mdb_proxy.upstream.preference import INVALID, Selector
+from mdb_proxy.upstream.resending import Version
 
 NO_MEMBER: Final = "no suitable member of the cluster"
-_LOOK_SECONDS: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Discovery:
     ) -> None:
         self._client, self._seconds, self._busy = client, seconds, busy
         self._turn = 0
+        self._doubts = Doubts()
+        self._news = News(lambda: self.description)
 
     @property
     def description(self) -> TopologyDescription:
@@ -75,16 +79,34 @@ class Discovery:
             UpstreamError: there was none in that time.
             QueryValidationError: no cluster like this can satisfy the read preference.
         """
-        found = self._suitable(selector)
-        if found is None:
-            try:
-                async with asyncio.timeout(self._seconds):
-                    while found is None:
-                        await asyncio.sleep(_LOOK_SECONDS)
-                        found = self._suitable(selector)
-            except TimeoutError:
-                raise UpstreamError(NO_MEMBER) from None
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self.next(selector)
+        except TimeoutError:
+            raise UpstreamError(NO_MEMBER) from None
+
+    async def next(self, selector: Selector) -> Address:
+        """A suitable member; waits for one as long as it takes.
+
+        Raises:
+            QueryValidationError: no cluster like this can satisfy the read preference.
+        """
+        while (found := self.suitable(selector)) is None:
+            await self._news.wait()
         return found
+
+    def doubt(self, member: Address, version: Version | None = None, *, firm: bool) -> None:
+        """Believe no description of this member that is not newer than what it told us.
+
+        Args:
+            member: which one.
+            version: the `topologyVersion` of its error, if there was one.
+            firm: it said itself that its state has changed; else it could not be reached, and is
+                taken only when there is no other.
+        """
+        known = self.description.server_descriptions().get(member)
+        if known is not None:
+            self._doubts.add(member, Doubt(known, version, firm))
 
     def pinned(self, member: str) -> Address:
         """The member that must answer, whether it suits or not.
@@ -98,11 +120,18 @@ class Discovery:
             raise UpstreamError(NO_MEMBER)
         return address
 
-    def _suitable(self, selector: Selector) -> Address | None:
+    def suitable(self, selector: Selector) -> Address | None:
+        """A suitable member, as far as is known now.
+
+        Raises:
+            QueryValidationError: no cluster like this can satisfy the read preference.
+        """
         try:
             found = self.description.apply_selector(selector)
         except PyMongoConfigurationError:
             raise QueryValidationError(INVALID, "$readPreference") from None
+        if self._doubts:
+            found = self._doubts.without(found)
         if not found:
             return None
         if len(found) == 1:

@@ -6,6 +6,7 @@ Source: MongoDB handshake and authentication specifications.
 import asyncio
 import hashlib
 import platform
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from scramp import ScramClient, ScramException
 from mdb_engine import rawbson
 from mdb_engine.exceptions import InvalidBSONError, QueryValidationError, UpstreamError
 from mdb_proxy.upstream.connection import Connection
-from mdb_proxy.upstream.target import SCRAM_MECHANISMS, Login, Target
+from mdb_proxy.upstream.target import SCRAM_MECHANISMS, X509, Login, Target
 from mdb_proxy.wire import WireError
 
 _BINARY_PREFIX: Final = 5
@@ -56,7 +57,8 @@ async def _introduce(connection: Connection, login: Login | None, app_name: str)
         if reply.get("ok") != 1:
             raise UpstreamError(f"{connection.member} refused the handshake")
         if login is not None:
-            await _log_in(connection, login, _mechanism(login, reply))
+            mechanism = _mechanism(login, reply)
+            await _LOGINS.get(mechanism, _by_scram)(connection, login, mechanism)
         accepted = True
     finally:
         if not accepted:
@@ -86,7 +88,15 @@ def _mechanism(login: Login, hello: rawbson.Document) -> str:
     return next((each for each in SCRAM_MECHANISMS if each in offered), SCRAM_MECHANISMS[0])
 
 
-async def _log_in(connection: Connection, login: Login, mechanism: str) -> None:
+async def _by_certificate(connection: Connection, login: Login, mechanism: str) -> None:
+    """The server has seen our certificate during the TLS handshake."""
+    command = {"authenticate": 1, "mechanism": mechanism, "$db": login.source}
+    reply = await connection.command({**command, **({"user": login.name} if login.name else {})})
+    if reply.get("ok") != 1:
+        raise UpstreamError(f"{connection.member} refused the login by our certificate")
+
+
+async def _by_scram(connection: Connection, login: Login, mechanism: str) -> None:
     refused = UpstreamError(f"{connection.member} refused the login of user {login.name}")
     try:
         client = ScramClient([mechanism], login.name, _proof(login, mechanism))
@@ -137,3 +147,9 @@ def _payload(reply: rawbson.Document, refused: UpstreamError) -> str:
     if reply.get("ok") != 1 or not isinstance(payload, rawbson.Raw):
         raise refused
     return payload.data[_BINARY_PREFIX:].decode("utf-8", "replace")
+
+
+_LOGINS: Final[Mapping[str, Callable[[Connection, Login, str], Awaitable[None]]]] = {
+    X509: _by_certificate
+}
+"""Mechanisms that are not SCRAM."""

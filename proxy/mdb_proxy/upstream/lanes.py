@@ -57,6 +57,13 @@ class Lanes:
             if left and lane.ordinary.empty and lane.awaited.empty:
                 del self._lanes[member]
 
+    def forget(self, member: Address) -> None:
+        """Close a member's idle connections: when one broke, the others may be dead as well."""
+        lane = self._lanes.get(member)
+        if lane is not None:
+            lane.ordinary.prune(everything=True)
+            lane.awaited.prune(everything=True)
+
     @contextmanager
     def pruning(
         self, members: Callable[[], Collection[Address]], seconds: float = PRUNE_SECONDS

@@ -15,12 +15,18 @@ from pymongo.uri_parser import parse_uri
 from mdb_engine.exceptions import ConfigurationError
 
 SCRAM_MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-1")
+X509: Final = "MONGODB-X509"
 _CONNECT_SECONDS: Final = 10.0
+_HEARTBEAT_SECONDS: Final = 1.0
+"""The driver's own 10 s would be the time in which we notice a server that has come back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who we are to the cluster. `mechanism` None: the best one that the server has for us."""
+    """Who we are to the cluster. `mechanism` None: the best one that the server has for us.
+
+    By X.509 the certificate says it: there is no password, and "" for the name will do.
+    """
 
     name: str
     password: str = field(repr=False)
@@ -36,6 +42,7 @@ class Target:
         hosts: what the URI names, for messages.
         connect_seconds: for connection, TLS, handshake and login together.
         reply_seconds: for one reply; None for no bound.
+        heartbeat_seconds: how often every member is looked at.
     """
 
     hosts: tuple[str, ...]
@@ -43,6 +50,7 @@ class Target:
     login: Login | None = None
     connect_seconds: float = _CONNECT_SECONDS
     reply_seconds: float | None = None
+    heartbeat_seconds: float = _HEARTBEAT_SECONDS
 
 
 async def read_target(uri: str) -> Target:
@@ -72,6 +80,7 @@ def _read(uri: str) -> Target:
         login=_login(parsed, options),
         connect_seconds=options.get("connecttimeoutms") or _CONNECT_SECONDS,
         reply_seconds=options.get("sockettimeoutms") or None,
+        heartbeat_seconds=options.get("heartbeatfrequencyms") or _HEARTBEAT_SECONDS,
     )
 
 
@@ -86,8 +95,12 @@ def _reason(uri: str) -> str:
 
 def _login(parsed: Mapping[str, Any], options: Mapping[str, Any]) -> Login | None:
     mechanism = options.get("authmechanism", "DEFAULT")
+    if mechanism == X509:
+        return _certified(parsed, options)
     if mechanism not in {"DEFAULT", *SCRAM_MECHANISMS}:
-        raise ConfigurationError(f"authMechanism={mechanism} is not supported; use SCRAM-SHA-256")
+        raise ConfigurationError(
+            f"authMechanism={mechanism} is not supported; use SCRAM-SHA-256 or {X509}"
+        )
     name, password = parsed["username"], parsed["password"]
     if name is None:
         return None
@@ -95,6 +108,12 @@ def _login(parsed: Mapping[str, Any], options: Mapping[str, Any]) -> Login | Non
         raise ConfigurationError("the MongoDB URI holds a user name and no password")
     source = options.get("authsource") or parsed["database"] or "admin"
     return Login(name, password, source, None if mechanism == "DEFAULT" else mechanism)
+
+
+def _certified(parsed: Mapping[str, Any], options: Mapping[str, Any]) -> Login:
+    if not options.get("tls") or not options.get("tlscertificatekeyfile"):
+        raise ConfigurationError(f"authMechanism={X509} needs tls=true and tlsCertificateKeyFile")
+    return Login(parsed["username"] or "", "", "$external", X509)
 
 
 def _tls(options: Mapping[str, Any]) -> ssl.SSLContext | None:

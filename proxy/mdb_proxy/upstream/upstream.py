@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pymongo import AsyncMongoClient
@@ -19,12 +20,13 @@ from mdb_engine.exceptions import (
 from mdb_proxy.decisions import Answer, Exchange
 from mdb_proxy.upstream.clock import ClusterClock
 from mdb_proxy.upstream.connection import Connection
-from mdb_proxy.upstream.discovery import ClusterFeatures, Discovery
+from mdb_proxy.upstream.discovery import NO_MEMBER, ClusterFeatures, Discovery
 from mdb_proxy.upstream.failures import labels
 from mdb_proxy.upstream.handshake import connect
 from mdb_proxy.upstream.lanes import Address, Lanes
-from mdb_proxy.upstream.pool import PoolSettings
+from mdb_proxy.upstream.pool import Pool, PoolSettings
 from mdb_proxy.upstream.preference import ANY, PRIMARY, Selector, selector
+from mdb_proxy.upstream.resending import TELLING, Setback, nature, setback, state_change
 from mdb_proxy.upstream.target import Target, read_target
 from mdb_proxy.wire import MAX_MESSAGE, WireError
 
@@ -40,8 +42,26 @@ _RELEASES: Final = {
     15: "5.2",
     16: "5.3",
 }
+MOST_LOST: Final = 2
+"""How many answers of one command may get lost; drivers repeat a command once as well."""
+FIRST_PAUSE: Final = 0.01
+LONGEST_PAUSE: Final = 0.25
+"""Seconds between two attempts; before the second one there is none."""
 _OVERHEAD: Final = 1024
 """Bytes of a message besides body and sections: header, flags, section headers."""
+
+
+@dataclass(slots=True)
+class Errand:
+    """One command on its way.
+
+    Attributes:
+        body: with our fields; made once, so that every attempt sends the same bytes.
+    """
+
+    exchange: Exchange
+    rule: Selector
+    body: bytes = b""
 
 
 class Upstream:
@@ -62,6 +82,8 @@ class Upstream:
     async def exchange(self, exchange: Exchange) -> Answer:
         """Send one command to a suitable member and give its reply.
 
+        A failure that passes (an election, a broken connection) is waited for, at most the
+        selection timeout and the command's own time, where sending again can do no harm.
         Cancellation closes the connection that was used.
 
         Raises:
@@ -71,11 +93,18 @@ class Upstream:
             QueryValidationError: the read preference cannot be satisfied.
         """
         rule = selector(exchange.read_preference)
-        try:
-            member = await self._member(exchange, rule)
-            return await self._ask(member, exchange, self._body(exchange, rule))
-        except UpstreamError as error:
-            raise UpstreamError(error.reason, labels(exchange.body)) from error
+        errand = Errand(exchange, rule)
+        began = asyncio.get_running_loop().time()
+        outcome = await self._first(errand)
+        if isinstance(outcome, Answer):
+            return outcome
+        seconds = self._selection_timeout
+        if exchange.time_ms is not None:
+            seconds = min(seconds, exchange.time_ms / 1000)
+        found = await self._persist(errand, outcome, began + seconds)
+        if isinstance(found, UpstreamError):
+            raise UpstreamError(found.reason, labels(exchange.body)) from found
+        return found
 
     async def check(self) -> None:
         """Connect to a member and log in; every known member must be recent enough.
@@ -111,10 +140,55 @@ class Upstream:
                     f"{host}:{port} runs MongoDB {release}; every member must run 6.0 or newer"
                 )
 
-    async def _member(self, exchange: Exchange, rule: Selector) -> Address:
-        if exchange.pin is not None:
-            return self._discovery.pinned(exchange.pin)
-        return await self._discovery.select(rule)
+    async def _first(self, errand: Errand) -> Answer | Setback:
+        """The first attempt: to whom it belongs, if that is known."""
+        try:
+            pin = errand.exchange.pin
+            member = self._discovery.pinned(pin) if pin else self._discovery.suitable(errand.rule)
+            if member is None:
+                return Setback(UpstreamError(NO_MEMBER), sent=False)
+            pool, connection = await self._taken(member, errand)
+        except UpstreamError as error:
+            return Setback(error, sent=False)
+        return await self._ask(member, pool, connection, errand)
+
+    async def _persist(
+        self, errand: Errand, setback: Setback, deadline: float
+    ) -> Answer | UpstreamError:
+        """Attempt after attempt until one succeeds, would do harm, or the time is over."""
+        kind, pinned = nature(errand.exchange.body), errand.exchange.pin is not None
+        kept, pause, lost = setback, 0.0, int(setback.lost)
+        while lost < MOST_LOST and kind.may_follow(setback, pinned):
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await asyncio.sleep(pause)
+                    member = await self._discovery.next(errand.rule)
+                    pool, connection = await self._taken(member, errand)
+            except UpstreamError as error:
+                outcome: Answer | Setback = Setback(error, sent=False)
+            except TimeoutError:
+                return kept.outcome
+            else:
+                outcome = await self._ask(member, pool, connection, errand)
+            if isinstance(outcome, Answer):
+                return outcome
+            setback = outcome
+            # The first word of a member; but what may have been executed is not told as refused.
+            kept = setback if setback.harmful or not kept.sent else kept
+            lost += setback.lost
+            pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+        return setback.outcome
+
+    async def _taken(self, member: Address, errand: Errand) -> tuple[Pool, Connection]:
+        """A connection to a member, and where it goes back."""
+        if not errand.body:
+            errand.body = self._body(errand.exchange, errand.rule)
+        pool = self._lanes.pool(member, errand.exchange.awaited)
+        try:
+            return pool, await pool.take(errand.exchange.app)
+        except UpstreamError:
+            self._discovery.doubt(member, firm=False)
+            raise
 
     def _body(self, exchange: Exchange, rule: Selector) -> bytes:
         extra = self._clock.element
@@ -126,23 +200,41 @@ class Upstream:
             raise BSONObjectTooLargeError(f"the message is longer than {MAX_MESSAGE} bytes")
         return body
 
-    async def _ask(self, member: Address, exchange: Exchange, body: bytes) -> Answer:
-        pool = self._lanes.pool(member, exchange.awaited)
-        connection = await pool.take(exchange.app)
+    async def _ask(
+        self, member: Address, pool: Pool, connection: Connection, errand: Errand
+    ) -> Answer | Setback:
+        """Send it once."""
         try:
             async with asyncio.timeout(self._target.reply_seconds):
-                reply = await connection.exchange(body, exchange.sections)
-            self._clock.note(reply)
-        except TimeoutError as error:
-            raise UpstreamError(f"{connection.member} did not answer in time") from error
-        except (OSError, WireError) as error:
-            raise UpstreamError(f"the connection to {connection.member} broke") from error
-        except InvalidBSONError as error:
+                reply = await connection.exchange(errand.body, errand.exchange.sections)
+            names = self._clock.note(reply)
+        except TimeoutError:
+            return self._lost(member, f"{connection.member} did not answer in time")
+        except (OSError, WireError):
+            return self._lost(member, f"the connection to {connection.member} broke")
+        except InvalidBSONError:
             connection.abort()
-            raise UpstreamError(f"{connection.member} sent what is no document") from error
+            return self._lost(member, f"{connection.member} sent what is no document")
         finally:
             pool.give(connection)
-        return Answer(reply, connection.member)
+        answer = Answer(reply, connection.member)
+        if TELLING.isdisjoint(names):
+            return answer
+        return self._looked_into(answer, member, errand.exchange)
+
+    def _lost(self, member: Address, reason: str) -> Setback:
+        """The connection is gone, and with it perhaps every other one to this member."""
+        self._discovery.doubt(member, firm=False)
+        self._lanes.forget(member)
+        return Setback(UpstreamError(reason))
+
+    def _looked_into(self, answer: Answer, member: Address, exchange: Exchange) -> Answer | Setback:
+        """The reply holds an error: the client's, or one of the member's state."""
+        found = setback(answer, exchange)
+        if found is None:
+            return answer
+        self._discovery.doubt(member, state_change(answer.body), firm=True)
+        return found
 
 
 @asynccontextmanager
@@ -169,7 +261,7 @@ async def open_upstream(
         return await connect(member, target, app_name)
 
     lanes = Lanes(reach, pool)
-    client = _watcher(uri, app_name)
+    client = _watcher(uri, app_name, target.heartbeat_seconds)
     try:
         try:
             await client.aconnect()
@@ -185,10 +277,12 @@ async def open_upstream(
         await asyncio.sleep(0)
 
 
-def _watcher(uri: str, app_name: str) -> AsyncMongoClient[Any]:
+def _watcher(uri: str, app_name: str, seconds: float) -> AsyncMongoClient[Any]:
     """A client for its monitors alone: they do not log in, and it opens no other connection."""
     try:
-        return AsyncMongoClient(uri, appname=app_name, minPoolSize=0)
+        return AsyncMongoClient(
+            uri, appname=app_name, minPoolSize=0, heartbeatFrequencyMS=round(seconds * 1000)
+        )
     except (PyMongoError, ValueError):
         # `from None`: the driver's text may quote the URI
         raise ConfigurationError("the MongoDB URI is not usable") from None

@@ -24,7 +24,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("arguments", "code", "sentence"),
     [
         (["serve"], 2, "no cluster is named"),
-        (["serve", "--mongo-uri", URI, "--workers", "2"], 2, "more than one worker"),
+        (["serve", "--mongo-uri", URI, "--workers", "two"], 2, "workers: "),
         (["serve", "--mongo-uri", URI, "--listen", "x"], 2, "not an address"),
         (["serve", "--mongo-uri", URI, "--manifests", "absent"], 2, "absent does not exist"),
         (["health", "--listen", "x"], 2, "not an address"),

@@ -1,5 +1,6 @@
 """Settings: which source wins, and the sentence for what is not usable."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from mdb_engine.exceptions import ConfigurationError
 from mdb_proxy.config import (
     ProxySettings,
     Settings,
+    cores,
+    environment,
     format_address,
     load_settings,
     parse_address,
@@ -80,8 +83,8 @@ def test_order(
     [
         ({}, {}, "no cluster is named"),
         ({"mongo_uri": "http://me:s3cret@h"}, {}, "mongo_uri: a URI begins with mongodb://"),
-        ({"workers": 2}, ENVIRONMENT, "workers: more than one worker is not available yet"),
-        ({"workers": 0}, ENVIRONMENT, "workers: "),
+        ({"workers": "many"}, ENVIRONMENT, "workers: "),
+        ({"workers": -1}, ENVIRONMENT, "workers: "),
         ({"listen": "x"}, ENVIRONMENT, "listen: 'x' is not an address"),
         ({"admin": "x:y"}, ENVIRONMENT, "admin: 'x:y' is not an address"),
         ({"log_level": "loud"}, ENVIRONMENT, "log_level: "),
@@ -128,3 +131,41 @@ def test_addresses(text: str, address: tuple[str, int]) -> None:
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ConfigurationError):
         parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "toml", "processes"),
+    [
+        ({}, {}, "", 1),
+        ({"workers": 3}, {}, "", 3),
+        ({"workers": "3"}, {}, "", 3),
+        ({}, {"MDB_PROXY_WORKERS": "2"}, "workers = 4", 2),
+        ({}, {}, "workers = 4", 4),
+        ({"workers": "auto"}, {}, "", cores()),
+        ({}, {"MDB_PROXY_WORKERS": "auto"}, "", cores()),
+        ({}, {}, 'workers = "auto"', cores()),
+        ({"workers": 0}, {}, "", cores()),
+    ],
+)
+def test_processes(
+    given: Callable[..., None],
+    flags: dict[str, str],
+    environment: dict[str, str],
+    toml: str,
+    processes: int,
+) -> None:
+    given(ENVIRONMENT | environment, {"mdb-proxy.toml": toml})
+    assert load_settings(ProxySettings, flags).processes == processes
+
+
+def test_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cores() >= 1
+    monkeypatch.delattr("os.sched_getaffinity")
+    assert cores() == os.cpu_count()
+
+
+def test_the_environment_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEPT", "1")
+    found = environment(CHANGED="2")
+    assert (found["KEPT"], found["CHANGED"]) == ("1", "2")
+    assert "CHANGED" not in environment()

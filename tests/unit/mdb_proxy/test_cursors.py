@@ -161,3 +161,25 @@ def test_change_streams_have_a_count_of_their_own() -> None:
     cursors.close([2])
     cursors.admit_stream("shop", 2, 3)
     cursors.admit_stream("shop", 1, 3 + IDLE_SECONDS)
+
+
+def test_the_cursors_of_an_app() -> None:
+    cursors = Cursors()
+    for number, app in ((5, "shop"), (6, "crm"), (7, "shop")):
+        cursors.open(number, cursor(app), 0)
+    assert cursors.of("shop") == {5: cursor(), 7: cursor()}
+    assert cursors.of("other") == {}
+
+
+def test_a_transaction_is_open_where_it_began() -> None:
+    sessions = Sessions()
+    sessions.use("shop", "shop", A, 1, 0)
+    sessions.pin("shop", A, 1, "m1:1", begun=False)
+    sessions.admit("shop", 1, 0)
+    assert sessions.pinned("shop", A, 1) == "m1:1"
+    sessions.pin("shop", A, 2, "m1:1")
+    sessions.pin("shop", A, 2, "m1:1", begun=False)
+    with pytest.raises(OverloadedError):
+        sessions.admit("shop", 1, 0)
+    sessions.pin("shop", A, 3, "m1:1", begun=False)
+    sessions.admit("shop", 1, 0)

@@ -8,7 +8,7 @@ import pytest
 
 from mdb_engine.credentials import ScramKeys
 from mdb_engine.scope.model import Role
-from mdb_proxy.directory import UNLIMITED, Directory
+from mdb_proxy.directory import UNLIMITED, Directory, captured, withdrawn
 from tests.support.talks import NOW, SECRET, World, credential, scope
 
 OTHER_KEYS = {"SCRAM-SHA-256": ScramKeys(b"salt", 4096, b"stored", b"server")}
@@ -72,3 +72,38 @@ def test_no_secret_is_shown() -> None:
     world = World()
     assert repr(SECRET)[2:-1] not in repr(world.directory)
     assert "ScramKeys" not in repr(world.directory)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gone"),
+    [
+        ({}, {}, False),
+        ({"readable": ("crm",)}, {}, True),
+        ({"readable": ("crm", "hr")}, {"readable": ("hr", "crm", "new")}, False),
+        ({}, {"readable": ("crm",)}, False),
+        ({"home": ("a", "b")}, {"home": ("b", "a")}, True),
+        ({"home": ("a", "b")}, {"home": ("a", "c")}, False),
+        ({}, None, True),
+    ],
+)
+def test_whose_cursors_must_go(
+    before: dict[str, Any], after: dict[str, Any] | None, gone: bool
+) -> None:
+    old = Directory({"shop": replace(scope(), **before)}, {}, SECRET)
+    new = {} if after is None else {"shop": replace(scope(), **after)}
+    assert withdrawn(old, Directory({**new, "fresh": scope("fresh")}, {}, SECRET)) == (
+        ("shop",) if gone else ()
+    )
+
+
+def test_what_newer_slugs_take() -> None:
+    def seen(**longer: tuple[str, ...]) -> Directory:
+        scopes = {slug: scope(slug, longer=found) for slug, found in longer.items()}
+        return Directory(scopes, {}, SECRET)
+
+    before = seen(shop=("shop_eu",), crm=())
+    assert captured(before, before) == {}
+    after = seen(shop=("shop_eu", "shop_new"), crm=(), other=("other_x",))
+    assert captured(before, after) == {"shop": ("shop_new_",)}
+    assert captured(after, before) == {}, "a slug that is released takes nothing"
+    assert captured(before, seen(crm=())) == {}

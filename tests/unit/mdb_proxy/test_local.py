@@ -13,9 +13,9 @@ from mdb_engine.rawbson import encode
 from mdb_engine.scope.commands import COMMANDS
 from mdb_engine.scope.model import Features, Limits, Role
 from mdb_proxy.directory import Directory
+from mdb_proxy.holds import TENANT_COMMANDS
 from mdb_proxy.local import ELSEWHERE, LOCAL, Caller, Visit, answer
 from mdb_proxy.sasl import COMMANDS as SASL
-from mdb_proxy.tenant import TENANT_COMMANDS
 from tests.support.talks import NOW, SECRET, decoded, lossless, scope
 
 DIRECTORY = Directory({}, {}, SECRET, "db.example.com:27018", "6.0.5", 17, Features((6, 0)))

@@ -1,6 +1,6 @@
 """Numbers, and labels that no client can make up."""
 
-from mdb_proxy.metrics import ERROR, OK, REASONS, Metrics
+from mdb_proxy.metrics import ERROR, FAILED, OK, REASONS, Metrics, Reloads
 
 
 def lines(metrics: Metrics) -> dict[str, float]:
@@ -80,3 +80,29 @@ def test_two_proxies_in_one_process_do_not_share_numbers() -> None:
 def test_every_refusal_has_a_reason() -> None:
     assert REASONS[2] == "BadValue"
     assert REASONS[462] == "IngressRequestRateLimitExceeded"
+
+
+def test_apps_that_come_later_have_labels_too() -> None:
+    metrics = Metrics(["shop"])
+    metrics.know(["crm"])
+    metrics.know(["crm"])
+    for app in ("shop", "crm", "other"):
+        metrics.command(app, "find", OK, 0)
+    found = lines(metrics)
+    for app in ("shop", "crm", "_unknown"):
+        assert found[f'mdb_proxy_commands_total{{app="{app}",command="find",outcome="ok"}}'] == 1
+
+
+def test_reloads() -> None:
+    metrics = Metrics()
+    reloads = Reloads(metrics.registry, 5.0)
+    last = "mdb_proxy_manifest_last_reload_timestamp_seconds"
+    assert lines(metrics)[last] == 5.0
+    reloads.note(FAILED, 6.0)
+    assert lines(metrics)[last] == 5.0
+    reloads.note(OK, 7.0)
+    reloads.note(OK, 8.0)
+    found = lines(metrics)
+    assert found[last] == 8.0
+    assert found['mdb_proxy_manifest_reloads_total{outcome="ok"}'] == 2
+    assert found['mdb_proxy_manifest_reloads_total{outcome="failed"}'] == 1

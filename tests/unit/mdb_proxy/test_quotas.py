@@ -4,7 +4,7 @@ import pytest
 
 from mdb_engine.exceptions import OverloadedError
 from mdb_engine.scope.model import Limits
-from mdb_proxy.quotas import OVERDUE_SECONDS, Quotas
+from mdb_proxy.quotas import OVERDUE_SECONDS, Quotas, shared
 
 
 def test_an_app_may_have_so_many_commands_in_flight_and_its_neighbour_too() -> None:
@@ -60,3 +60,13 @@ def test_an_app_whose_command_does_not_end_in_time_is_suspended_until_it_ends() 
             quotas.spend("shop", limits, 41.0)
         quotas.spend("crm", limits, 41.0)
     quotas.spend("shop", limits, 42.0)
+
+
+def test_one_of_several_processes_has_its_part() -> None:
+    whole = Limits(max_cursors=10, max_transactions=1, requests_per_second=4.0, burst=8)
+    part = shared(whole, 4)
+    assert (part.max_cursors, part.max_transactions) == (2, 1), "never nothing"
+    assert (part.requests_per_second, part.burst) == (1.0, 2)
+    assert part.max_results == whole.max_results
+    assert shared(Limits(), 1) == Limits()
+    assert shared(Limits(), 8).requests_per_second is None

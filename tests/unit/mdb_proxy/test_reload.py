@@ -5,6 +5,7 @@ With a real cluster: tests/e2e.
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +15,20 @@ from pymongo.errors import AutoReconnect, OperationFailure
 from structlog.testing import capture_logs
 
 from mdb_engine.credentials import to_document
-from mdb_engine.exceptions import ConfigurationError
+from mdb_engine.exceptions import ConfigurationError, ManifestValidationError
 from mdb_engine.manifest import Manifest
 from mdb_engine.scope.model import Features
 from mdb_proxy import reload
-from mdb_proxy.reload import Cluster, Household, has_search
+from mdb_proxy.directory import Directory
+from mdb_proxy.reload import (
+    Cluster,
+    Household,
+    Source,
+    has_search,
+    make_indexes,
+    read_again,
+    reload_at,
+)
 from tests.support.talks import NOW, credential
 
 CLUSTER = Cluster("6.0.5", 17, Features((6, 0)))
@@ -35,10 +45,21 @@ class Stores:
         self.error: Exception | None = None
         self.reads = 0
         self.searches: int | None = None
+        self.reports: dict[str, list[str]] = {}
 
     async def list_collection_names(self) -> list[str]:
         """Give what the apps own, and what nobody does."""
         return ["shop_a", "shop_eu_b", "shop_@x.c", "_mdb_engine_slugs", "stranger"]
+
+    async def list_collections(self, **options: Any) -> AsyncIterator[dict[str, Any]]:
+        """Give the views only."""
+        assert options == {"filter": {"type": "view"}}
+
+        async def found() -> AsyncIterator[dict[str, Any]]:
+            union = {"$unionWith": {"coll": "shop_eu_b", "pipeline": []}}
+            yield {"name": "shop_v", "options": {"viewOn": "shop_a", "pipeline": [union]}}
+
+        return found()
 
     def __getitem__(self, name: str) -> "Stores._Store":
         return self._Store(self, name)
@@ -58,6 +79,20 @@ class Stores:
                 yield {"storageStats": {"totalSize": 500}}
 
             return found()
+
+        async def update_one(self, query: Any, update: Any, **_options: Any) -> None:
+            self.stores.reports[query["_id"]] = update[0]["$set"]["honours"]["$literal"]
+
+        async def delete_one(self, query: Any) -> None:
+            if self.stores.error is not None:
+                raise self.stores.error
+            del self.stores.reports[query["_id"]]
+
+        async def find_one(self, query: Any) -> Any:
+            found = self.stores.documents.get(self.name, [])
+            return next((each for each in found if each["_id"] == query["_id"]), None)
+
+        async def create_index(self, *_keys: Any, **_options: Any) -> None: ...
 
         async def find(self, _filter: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
             self.stores.reads += 1
@@ -128,6 +163,17 @@ def test_what_is_stored_is_counted(most: int | None, full_ones: set[str]) -> Non
         "shop_eu": {"shop_eu_b"},
     }
     assert holdings.full == full_ones
+
+
+def test_scopes_know_what_views_read() -> None:
+    found = household(full())
+    asyncio.run(found.survey())
+    asyncio.run(found.refresh())
+    read = {"shop_v": ("shop_a", "shop_eu_b")}
+    assert {slug: scope.views for slug, scope in found.current.scopes.items()} == {
+        "shop": read,
+        "crm": read,
+    }
 
 
 def test_the_listeners_address_is_known_last() -> None:
@@ -205,3 +251,164 @@ def test_a_search_process_is_found_by_asking(code: int | None, there: bool) -> N
     stores = full()
     stores.searches = code
     assert asyncio.run(has_search(stores)) is there  # type: ignore[arg-type]
+
+
+def test_a_new_directory_is_told_with_the_one_before() -> None:
+    async def main() -> None:
+        await found.refresh()
+        before = found.current
+        plan = await found.plan({"crm": found.manifests["crm"]})
+        assert found.current is before, "a plan changes nothing"
+        assert set(plan.directory.scopes) == {"crm"}
+        found.swap(plan)
+        assert (found.current, found.manifests) == (plan.directory, plan.manifests)
+        assert told[-1] == (before, plan.directory)
+
+    told: list[tuple[Directory, Directory]] = []
+    found = household(full())
+    found.changed = lambda before, after: told.append((before, after))
+    asyncio.run(main())
+    assert len(told) == 2
+
+
+def test_what_was_swapped_meanwhile_stays() -> None:
+    async def main() -> None:
+        plan = await found.plan({"crm": found.manifests["crm"]})
+        refreshing = asyncio.ensure_future(found.refresh())
+        await asyncio.sleep(0)
+        found.swap(plan)
+        await refreshing
+        assert found.current is plan.directory
+
+    stores = full()
+    found = household(stores)
+    slow = stores.documents
+    asyncio.run(main())
+    assert slow
+
+
+def test_several_processes_share_the_limits() -> None:
+    found = household(full())
+    found.workers = 4
+    asyncio.run(found.refresh())
+    assert found.current.scopes["shop"].limits.max_cursors == 250
+
+
+def test_manifests_are_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    registered: list[Any] = []
+    indexed: list[str] = []
+
+    async def register(_database: Any, manifests: Any, *, wait: float) -> None:
+        registered.append((set(manifests), wait))
+
+    async def indexes(_database: Any, manifests: Any) -> None:
+        indexed.extend(manifest.slug for manifest in manifests)
+
+    monkeypatch.setattr(reload.ledger, "register", register)
+    monkeypatch.setattr(reload, "make_indexes", indexes)
+    for slug, name in (("shop", "Shop"), ("crm", "Another"), ("fresh", "Fresh")):
+        (tmp_path / f"{slug}.json").write_text(f'{{"slug": "{slug}", "name": "{name}"}}')
+    found = household(full())
+    asyncio.run(read_again(found, Source(tmp_path, 0.5)))
+    assert indexed == []
+    plan = asyncio.run(read_again(found, Source(tmp_path, 0.5, indexes=True)))
+    assert indexed == ["crm", "fresh"], "of those that are new or not what they were"
+    assert set(plan.directory.scopes) == {"shop", "crm", "fresh"}
+    assert registered == [({"shop", "crm", "fresh"}, 0.5)] * 2
+    (tmp_path / "fresh.json").write_text("{")
+    with pytest.raises(ManifestValidationError):
+        asyncio.run(read_again(found, Source(tmp_path, 0.5)))
+    assert len(registered) == 2
+
+
+def test_each_wish_is_carried_out_and_counted() -> None:
+    results: list[Any] = [
+        3,
+        ManifestValidationError("bad", "x"),
+        AutoReconnect("away"),
+        OSError("no"),
+    ]
+    noted: list[str] = []
+
+    async def work() -> int:
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return int(result)
+
+    async def main() -> None:
+        again = asyncio.Event()
+        task = asyncio.ensure_future(
+            reload_at(again, work, lambda outcome, _now: noted.append(outcome))
+        )
+        for count in range(1, 5):
+            again.set()
+            for _ in range(100):
+                if len(noted) == count:
+                    break
+                await asyncio.sleep(0)
+            assert len(noted) == count
+        task.cancel()
+
+    with capture_logs() as lines:
+        asyncio.run(main())
+    assert noted == ["ok", "failed", "failed", "failed"]
+    assert [line["event"] for line in lines] == ["reload.done", *["reload.failed"] * 3]
+    assert (lines[0]["apps"], lines[1]["reason"]) == (3, "x: bad")
+
+
+def test_indexes_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Report:
+        created = ("a", "b")
+
+    async def apply(_database: Any, _manifest: Manifest) -> Report:
+        return Report()
+
+    monkeypatch.setattr(reload, "apply_indexes", apply)
+    with capture_logs() as lines:
+        asyncio.run(make_indexes(None, [Manifest(slug="shop", name="x")]))  # type: ignore[arg-type]
+    assert [(line["slug"], line["created"]) for line in lines] == [("shop", 2)]
+
+
+def test_claims_are_honoured_when_nothing_runs_under_them_any_more() -> None:
+    async def main() -> None:
+        found.yielding = lambda: True
+        await found.join()
+        assert "shop_new" in found.current.scopes["shop"].longer, "it owns its names already"
+        assert stores.reports == {found.router: []}
+        found.yielding = lambda: False
+        await found.report()
+        assert stores.reports == {found.router: ["shop_new"]}
+        await found.leave()
+        assert stores.reports == {}
+        stores.error = AutoReconnect("away")
+        await found.leave()
+
+    stores = full()
+    stores.documents["_mdb_engine_slugs"].append({**entry("shop_new"), "state": "claimed"})
+    stores.documents["_mdb_engine_secrets"] = [{"_id": "proxy", "v": bytes(32)}]
+    found = household(stores)
+    asyncio.run(main())
+
+
+def test_who_serves_says_so_every_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reload, "FOLLOW_SECONDS", 0.0)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(found.follow())
+        await reported([])
+        stores.reports.clear()
+        stores.documents["_mdb_engine_slugs"].append({**entry("shop_new"), "state": "claimed"})
+        await reported(["shop_new"])
+        task.cancel()
+
+    async def reported(honours: list[str]) -> None:
+        for _ in range(10_000):
+            if stores.reports.get(found.router) == honours:
+                return
+            await asyncio.sleep(0)
+        raise AssertionError(stores.reports)
+
+    stores = full()
+    found = household(stores)
+    asyncio.run(main())

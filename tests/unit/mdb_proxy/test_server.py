@@ -1,40 +1,29 @@
 """The listener: answers in turn, failures as answers, and nothing left of who has gone."""
 
 import asyncio
-import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
-from urllib.request import urlopen
 
 import bson
 import pytest
 import structlog
-import uvloop
 from bson import Int64
 from prometheus_client.parser import text_string_to_metric_families
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from mdb_engine.exceptions import (
-    ConfigurationError,
-    InitializationError,
-    ManifestValidationError,
     OverloadedError,
     UpstreamError,
 )
-from mdb_engine.scope.model import Features, Limits
+from mdb_engine.scope.model import Limits
 from mdb_proxy import server
-from mdb_proxy.config import ProxySettings, parse_address
-from mdb_proxy.decisions import Answer
+from mdb_proxy.decisions import Answer, Ask
 from mdb_proxy.metrics import Metrics
-from mdb_proxy.reload import Cluster, Household
-from mdb_proxy.server import Listener, Ports, Ready, _listen, _tasks, _watch, serve
-from mdb_proxy.wire import MORE_TO_COME, OP_COMPRESSED, Frames, wrap
-from tests.support.servers import free_port
-from tests.support.talks import Cluster as Asked
-from tests.support.talks import Connection, House, World, heard, house, message, settle, told
+from mdb_proxy.server import Listener
+from mdb_proxy.wire import MORE_TO_COME, OP_COMPRESSED, wrap
+from tests.support.talks import Connection, House, World, house, message, settle, told
 
 PING = {"ping": 1, "$db": "admin"}
 FIND = {"find": "tasks", "$db": "shop"}
@@ -349,70 +338,6 @@ def test_what_takes_too_long_is_cut() -> None:
     asyncio.run(main())
 
 
-# A real port.
-
-
-def open_house() -> Household:
-    """A household that never reads its stores."""
-    found = Household(None, {}, Cluster("6.0.5", 17, Features()), "")  # type: ignore[arg-type]
-    found.current = World().directory
-    return found
-
-
-@asynccontextmanager
-async def visit(port: int) -> AsyncIterator[tuple[dict[str, Any], asyncio.StreamReader]]:
-    """Say hello at a port; gives the answer and what else comes."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        writer.write(message({"hello": 1, "$db": "admin"}))
-        (size,) = struct.unpack("<i", await reader.readexactly(4))
-        (frame,) = Frames().feed(struct.pack("<i", size) + await reader.readexactly(size - 4))
-        yield heard(frame).body, reader
-    finally:
-        writer.close()
-        await writer.wait_closed()
-
-
-@pytest.mark.parametrize("factory", [None, uvloop.new_event_loop])
-def test_a_port(factory: Any) -> None:
-    async def main() -> None:
-        stop, told_ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-        household = open_house()
-        async with asyncio.TaskGroup() as group:
-            where = Ports(("127.0.0.1", 0))
-            group.create_task(_listen(household, Asked(), where, told_ready.set_result, stop))
-            ready = await told_ready
-            assert ready == Ready(
-                "127.0.0.1", ready.port, ("crm", "shop"), {"shop": "shop", "crm": "crm"}
-            )
-            async with visit(ready.port) as (reply, reader):
-                assert reply["msg"] == "isdbgrid"
-                assert household.current.address == f"127.0.0.1:{ready.port}"
-                taken = Ports(("127.0.0.1", ready.port), ("127.0.0.1", 0))
-                with pytest.raises(OSError, match="ddress already in use"):
-                    await _listen(household, Asked(), taken, never, stop)
-                async with visit(ready.port) as (second, _):
-                    assert second["connectionId"] == 2
-                stop.set()
-                assert await reader.read() == b""
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-        with pytest.raises(ConnectionRefusedError):
-            async with visit(ready.port):
-                pass
-
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main())
-
-
-def test_who_cannot_be_told_does_not_listen() -> None:
-    async def main() -> None:
-        with pytest.raises(NeverSaidError):
-            await _listen(open_house(), Asked(), Ports(("127.0.0.1", 0)), never, asyncio.Event())
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    asyncio.run(main())
-
-
 # What operators see.
 
 
@@ -460,133 +385,236 @@ def test_every_command_is_counted_once() -> None:
     inside(work)
 
 
-def test_what_the_admin_pages_ask() -> None:
+# Another directory.
+
+
+def test_who_may_not_stay_is_shown_out() -> None:
     async def work(found: House) -> None:
-        found.listener.metrics = Metrics(["shop"])
-        await found.visitor("shop")
-        await found.visitor()
-        household = open_house()
-        household.stale = True
-        household.database = Clustered(False)  # type: ignore[assignment]
-        watch = _watch(household, found.listener)
-        assert watch.checks() == {"primary": False, "stores": False, "apps": True, "serving": True}
-        assert watch.numbers() == {"apps": 2, "connections": 2, "cluster": "6.0.5"}
-        assert await asyncio.to_thread(watch.alive)
-        page = watch.metrics().decode()
-        assert 'client_connections{app="shop"} 1.0' in page
-        assert 'client_connections{app="_unknown"} 1.0' in page
-        found.listener.stopping = True
-        assert watch.checks()["serving"] is False
+        shop, idle, crm = [await found.visitor(n) for n in ("shop", "shop", "crm")]
+        before = found.world.directory
+        thinking = found.cluster.will_think()
+        await shop.send(message(FIND, number=5) + message(PING, number=6))
+        found.world.forget(app="shop")
+        found.listener.changed(before, found.world.directory)
+        await settle()
+        assert idle.wire.closed
+        assert not shop.wire.closed, "what is in flight is answered"
+        thinking.set_result(Answer(bson.encode(FOUND), "m1:1"))
+        await settle()
+        shop.read()
+        assert shop.got[-1].response_to == 5
+        assert shop.wire.closed
+        assert (await crm.ask({**PING, "$db": "crm"}))["ok"] == 1.0
+        assert not found.listener.leaving
 
     inside(work)
 
 
-def test_a_loop_that_is_stuck_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "ALIVE_SECONDS", 0.01)
-
+def test_nothing_happens_when_nothing_has_changed() -> None:
     async def work(found: House) -> None:
-        watch = _watch(open_house(), found.listener)
-        assert watch.alive() is False, "nobody answers while this waits"
+        shop = await found.visitor("shop")
+        before = found.world.directory
+        found.listener.changed(before, replace(before, version="6.0.6"))
+        await settle()
+        assert not shop.wire.closed
 
     inside(work)
 
 
-def test_the_admin_port_is_open_while_the_proxy_serves() -> None:
+OPENED = {"cursor": {"id": Int64(9), "ns": "appdata.shop_tasks", "firstBatch": []}, "ok": 1.0}
+
+
+@pytest.mark.parametrize("error", [None, UpstreamError("away"), OverloadedError("later")])
+def test_cursors_that_see_too_much_are_killed(error: Exception | None) -> None:
+    async def work(found: House) -> None:
+        shop, crm = await found.visitor("shop"), await found.visitor("crm")
+        found.cluster.will_say(OPENED, {**OPENED, "cursor": {**OPENED["cursor"], "id": Int64(8)}})
+        await shop.ask(FIND)
+        await crm.ask({**FIND, "$db": "crm"})
+        before = found.world.directory
+        scopes = {**before.scopes, "shop": replace(before.scopes["shop"], home=("other",))}
+        if error is not None:
+            found.cluster.answers.append(error)
+        found.listener.changed(before, replace(before, scopes=scopes))
+        await settle()
+        kill = told(found.cluster.asked[-1])
+        assert kill == {"killCursors": "shop_tasks", "cursors": [9], "$db": "appdata"}
+        assert found.cluster.asked[-1].pin == "m1:27017"
+        counts = [found.world.cursors.count(app) for app in ("shop", "crm")]
+        assert counts == [0, 1]
+        assert not shop.wire.closed
+
+    inside(work)
+
+
+def test_what_runs_under_names_that_are_anothers_is_waited_for_then_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "OUTLAST_SECONDS", 0)
+
+    async def work(found: House) -> None:
+        quick, slow, crm, later = [
+            await found.visitor(name) for name in ("shop", "shop", "crm", "shop")
+        ]
+        thinking = [found.cluster.will_think() for _ in range(4)]
+        for who in (quick, slow, crm):
+            await who.send(message({**FIND, "$db": "crm" if who is crm else "shop"}))
+        before = found.world.directory
+        longer = replace(before.scopes["shop"], longer=("shop_new",))
+        after = replace(before, scopes={**before.scopes, "shop": longer})
+        found.world.directory = after
+        found.listener.changed(before, after)
+        await settle()
+        assert found.listener.yielding == 1
+        thinking[0].set_result(Answer(bson.encode(FOUND), "m1:1"))
+        await settle()
+        await later.send(message(FIND))
+        found.world.wait(11)
+        await settle()
+        assert found.listener.yielding == 0
+        assert [who.wire.closed for who in (quick, slow, crm, later)] == [False, True, False, False]
+        for each in thinking[2:]:
+            each.set_result(Answer(bson.encode(FOUND), "m1:1"))
+
+    inside(work)
+
+
+def test_an_app_builds_one_index_at_a_time() -> None:
+    async def work(found: House) -> None:
+        one, two, crm = [await found.visitor(name) for name in ("shop", "shop", "crm")]
+        build = {"createIndexes": "a", "indexes": [{"key": {"x": 1}, "name": "x"}], "$db": "shop"}
+        thinking = [found.cluster.will_think() for _ in range(3)]
+        await one.send(message(build))
+        await two.send(message(build))
+        await crm.send(message({**build, "$db": "crm"}))
+        assert len(found.cluster.asked) == 2, "the second one of the app waits"
+        for each in thinking:
+            each.set_result(Answer(bson.encode({"ok": 1.0}), "m1:1"))
+        await settle()
+        assert len(found.cluster.asked) == 3
+
+    inside(work)
+
+
+def test_an_app_that_takes_too_long_is_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "WATCH_SECONDS", 0)
+
+    async def work(found: House) -> None:
+        slow, other, crm = [await found.visitor(name) for name in ("shop", "shop", "crm")]
+        watch = found.listener.group.create_task(found.listener.watch())
+        thinking = found.cluster.will_think()
+        await slow.send(message({**FIND, "maxTimeMS": 500}))
+        found.world.wait(10.6)
+        await settle()
+        assert (await other.ask(FIND))["code"] == 462
+        found.cluster.will_say(FOUND)
+        assert (await crm.ask({**FIND, "$db": "crm"}))["ok"] == 1.0
+        thinking.set_result(Answer(bson.encode(FOUND), "m1:1"))
+        await settle()
+        found.cluster.will_say(FOUND)
+        assert (await other.ask(FIND))["ok"] == 1.0
+        assert b'mdb_proxy_suspensions_total{app="_unknown"} 1.0' in found.listener.metrics.page()
+        watch.cancel()
+
+    with capture_logs() as lines:
+        inside(work)
+    assert [line for line in lines if line["event"] == "app.suspended"] == [
+        {"event": "app.suspended", "slug": "shop", "log_level": "error"}
+    ]
+
+
+def test_without_a_fresh_ledger_nothing_new_is_made() -> None:
+    async def work(found: House) -> None:
+        world = found.world
+        world.directory = replace(world.directory, confirmed=world.tick())
+        shop = await found.visitor("shop")
+        create = {"create": "new", "$db": "shop"}
+        assert (await shop.ask(create))["ok"] == 1
+        world.wait(4.5)
+        reply = await shop.ask({"create": "newer", "$db": "shop"})
+        assert (reply["code"], reply["errorLabels"]) == (
+            462, ["SystemOverloadedError", "RetryableError"],
+        )  # fmt: skip
+        assert (await shop.ask({**INSERT, "insert": "new", "documents": [{}]}))["ok"] == 1
+        assert (await shop.ask({**PING, "$db": "shop"}))["ok"] == 1
+
+    inside(work)
+
+
+# Other workers.
+
+
+def test_other_workers_are_asked() -> None:
     async def main() -> None:
-        stop = asyncio.Event()
-        household = open_house()
-        household.database = Clustered(True)  # type: ignore[assignment]
-        with capture_logs() as lines:
-            async with asyncio.TaskGroup() as group:
-                told_ready = asyncio.get_running_loop().create_future()
-                ports = Ports(("127.0.0.1", 0), ("127.0.0.1", 0))
-                group.create_task(_listen(household, Asked(), ports, told_ready.set_result, stop))
-                await told_ready
-                (line,) = [each for each in lines if each["event"] == "admin.listening"]
-                base = f"http://{line['address']}"
-                for path in ("livez", "readyz", "healthz", "metrics"):
-                    assert await asyncio.to_thread(status, f"{base}/{path}") == 200
-                taken = Ports(("127.0.0.1", 0), parse_address(line["address"]))
-                with pytest.raises(OSError, match="ddress already in use"):
-                    await _listen(household, Asked(), taken, never, stop)
-                stop.set()
-        with pytest.raises(OSError, match="refused"):
-            await asyncio.to_thread(status, f"{base}/livez")
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        asked: list[Ask] = []
+
+        async def peers(ask: Ask) -> tuple[bytes, ...]:
+            asked.append(ask)
+            return (bson.encode({"ok": 1.0, "x": len(asked)}),) if len(asked) == 1 else ()
+
+        async with house(peers=True) as found:
+            found.listener.peers = peers
+            shop = await found.visitor("shop")
+            more = {"getMore": Int64(9), "collection": "tasks", "$db": "shop"}
+            assert (await shop.ask(more))["x"] == 1
+            assert (await shop.ask(more))["code"] == 43
+            assert [(ask.app, ask.user, ask.one) for ask in asked] == [("shop", "shop", True)] * 2
 
     asyncio.run(main())
 
 
-def status(url: str) -> int:
-    with urlopen(url, timeout=5) as answer:  # noqa: S310 - our own port
-        return int(answer.status)
-
-
-class Clustered:
-    """A database whose cluster has a primary, or none."""
-
-    def __init__(self, has_primary: bool) -> None:
-        self.client = self.topology_description = self
-        self.has_writable_server = lambda: has_primary
-
-
-# Starting, without a cluster. With one: tests/e2e.
-
-
-class NeverSaidError(Exception):
-    """It must not be ready."""
-
-
-def never(_: Ready) -> None:
-    raise NeverSaidError
-
-
-@asynccontextmanager
-async def settings(folder: Path, **more: Any) -> AsyncIterator[ProxySettings]:
-    (folder / "shop.json").write_text('{"slug": "shop", "name": "Shop"}')
-    uri = f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=100"
-    yield ProxySettings(**{"mongo_uri": SecretStr(uri), "manifests": folder, **more})
-
-
-def test_a_start_that_nobody_wants_any_more_ends(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with settings(tmp_path) as given, asyncio.timeout(5):
-            stop = asyncio.Event()
-            asyncio.get_running_loop().call_later(0.2, stop.set)
-            await serve(given, ready=never, stop=stop)
-            stop.set()
-            await serve(given, ready=never, stop=stop)
-
-    asyncio.run(main())
+def part(found: House, **command: Any) -> Any:
+    return found.listener.for_another(Ask("shop", "shop", bson.encode({**command, "$db": "shop"})))
 
 
 @pytest.mark.parametrize(
-    ("more", "error"),
+    ("answer", "reply"),
     [
-        ({"manifests": Path("/nowhere")}, (ConfigurationError, ManifestValidationError, OSError)),
-        ({"mongo_uri": SecretStr("mongodb://")}, ConfigurationError),
+        (Answer(bson.encode(FOUND), "m1:1"), {"ok": 1.0}),
+        (UpstreamError("it broke"), {"ok": 0.0, "code": 6}),
+        (OverloadedError("later"), {"ok": 0.0, "code": 462}),
     ],
 )
-def test_a_start_that_fails_says_why(
-    tmp_path: Path, more: dict[str, Any], error: type[Exception]
-) -> None:
-    async def main() -> None:
-        async with settings(tmp_path, **more) as given:
-            with pytest.raises(error):
-                await serve(given, ready=never, stop=asyncio.Event())
+def test_what_other_workers_ask(answer: Any, reply: dict[str, Any]) -> None:
+    async def work(found: House) -> None:
+        assert part(found, getMore=Int64(9), collection="tasks") is None
+        shop = await found.visitor("shop")
+        found.cluster.will_say(OPENED)
+        await shop.ask(FIND)
+        found.cluster.answers.append(answer)
+        body = bson.decode(await part(found, getMore=Int64(9), collection="tasks"))
+        assert body.items() >= reply.items()
 
-    asyncio.run(main())
+    inside(work)
 
 
-@pytest.mark.parametrize("errors", [1, 2])
-def test_an_error_comes_out_as_it_is(errors: int) -> None:
-    async def fail() -> None:
-        raise InitializationError("no")
+def test_what_other_workers_may_not_ask() -> None:
+    async def work(found: House) -> None:
+        shop = await found.visitor("shop")
+        found.cluster.will_say(OPENED)
+        await shop.ask(FIND)
+        with capture_logs() as lines:
+            body = bson.decode(await part(found, getMore=Int64(9), collection="other"))
+        assert body["code"] == 13
+        (line,) = lines
+        assert (line["event"], line["command"], line["slug"]) == (
+            "command.refused",
+            "getMore",
+            "shop",
+        )
+        assert bson.decode(await part(found, killSessions=[])) == {"ok": 1.0}
 
-    async def main() -> None:
-        async with _tasks() as group:
-            for _ in range(errors):
-                group.create_task(fail())
+    inside(work)
 
-    with pytest.raises(InitializationError if errors == 1 else ExceptionGroup):
-        asyncio.run(main())
+
+def test_a_bug_in_a_part_is_nobodys_answer() -> None:
+    async def work(found: House) -> None:
+        shop = await found.visitor("shop")
+        found.cluster.will_say(OPENED)
+        await shop.ask(FIND)
+        found.cluster.answers.append(ZeroDivisionError("a bug"))
+        with capture_logs() as lines:
+            assert await part(found, getMore=Int64(9), collection="tasks") == b""
+        assert [line["event"] for line in lines] == ["neighbour.failed"]
+
+    inside(work)

@@ -457,3 +457,15 @@ def test_a_new_address_is_shown_at_once() -> None:
     talk = Talk(world, "shop")
     world.directory = replace(world.directory, address="elsewhere:1")
     assert talk.ask({"isdbgrid": 1, "$db": "x"})["hostname"] == "elsewhere:1"
+
+
+def test_who_is_welcome() -> None:
+    world = World()
+    talk, nobody = Talk(world, "shop"), Talk(world)
+    assert talk.session.welcome
+    world.change("shop", disabled=True)
+    assert not talk.session.welcome
+    assert nobody.session.welcome
+    world.change("shop", disabled=False)
+    world.forget(app="shop")
+    assert not talk.session.welcome

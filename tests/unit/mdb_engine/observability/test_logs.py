@@ -1,5 +1,6 @@
 """One shape for all lines."""
 
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -98,3 +99,11 @@ def test_auto_is_json_where_nobody_watches() -> None:
     configure_logging("info", "auto", out)
     structlog.get_logger().info("proxy.ready")
     assert lines(out)[0]["event"] == "proxy.ready"
+
+
+def test_what_every_line_carries() -> None:
+    stream = io.StringIO()
+    configure_logging("info", "json", stream, worker=2)
+    structlog.get_logger("x").info("a.b")
+    logging.getLogger("library").warning("hm")
+    assert [json.loads(line)["worker"] for line in stream.getvalue().splitlines()] == [2, 2]

@@ -101,8 +101,8 @@ def test_times(kind: Time, value: Any, sent: int | None) -> None:
         (INF, "maxTimeMS has non-integral value"),
         (NAN, "maxTimeMS has non-integral value"),
         (Decimal128("sNaN"), "maxTimeMS has non-integral value"),
-        (-1, "-1 value for maxTimeMS is out of range [0, 2147483647]"),
-        (2**31, "2147483648 value for maxTimeMS is out of range [0, 2147483647]"),
+        (-1, "-1 value for maxTimeMS is out of range"),
+        (2**31, "2147483648 value for maxTimeMS is out of range"),
     ],
 )
 def test_times_that_are_none(kind: Time, value: Any, text: str) -> None:
@@ -167,8 +167,8 @@ def test_counts_that_are_none(value: Any, kind: str) -> None:
     with pytest.raises(TypeMismatchError) as caught:
         caps.limit(lazy(value), SHOP, where("limit"))
     assert caught.value.reason == (
-        f"BSON field 'find.limit' is the wrong type '{kind}',"
-        " expected types '[long, int, decimal, double]'"
+        f"BSON field 'FindCommandRequest.limit' is the wrong type '{kind}',"
+        " expected types '[long, int, decimal, double']"
     )
 
 
@@ -188,12 +188,14 @@ def test_counts_that_are_none(value: Any, kind: str) -> None:
 )
 def test_batches(value: Any, first: int | None, more: int) -> None:
     assert caps.batch_size(value, SHOP, where("batchSize")) == first
-    assert caps.more_batch_size(value, SHOP) == more
+    assert caps.more_batch_size(value, SHOP, where("batchSize")) == more
 
 
-@pytest.mark.parametrize("value", ["5", True, -1, -INF])
-def test_what_getmore_does_not_understand_is_the_largest_batch(value: Any) -> None:
-    assert caps.more_batch_size(value, SHOP) == 1000
+@pytest.mark.parametrize(("value", "code"), [("5", 14), (True, 14), (-1, 51024), (-INF, 51024)])
+def test_what_getmore_does_not_understand(value: Any, code: int) -> None:
+    with pytest.raises(RefusedError) as refused:
+        caps.more_batch_size(value, SHOP, where("batchSize"))
+    assert refused.value.code == code
 
 
 @pytest.mark.parametrize(
@@ -225,7 +227,7 @@ def test_an_apps_own_limits() -> None:
                                         default_time_ms=50, definition_time_ms=200))  # fmt: skip
     assert caps.limit(None, small, where("limit")) == 10
     assert caps.batch_size(7, small, where("batchSize")) == 5
-    assert caps.more_batch_size(None, small) == 5
+    assert caps.more_batch_size(None, small, where("batchSize")) == 5
     assert caps.max_time(None, Time.DEFAULT, small, PLACE) == 50
     assert caps.max_time(1000, Time.DEFAULT, small, PLACE) == 100
     assert caps.max_time(1000, Time.DEFINITION, small, PLACE) == 200

@@ -41,6 +41,12 @@ def test_a_row_fits_its_command(name: str, row: CommandRow) -> None:
     assert not is_denied(name)
 
 
+def test_an_aggregation_says_that_it_wants_a_cursor() -> None:
+    with pytest.raises(RefusedError, match="The 'cursor' option is required") as refused:
+        rewrite(command(aggregate="tasks", pipeline=[]), SHOP)
+    assert (refused.value.code, refused.value.at) == (9, "cursor")
+
+
 @ROWS
 def test_a_row_leaves_the_generic_fields_alone(name: str, row: CommandRow) -> None:
     assert not set(row.fields) & {*GENERIC, "maxTimeMS"}
@@ -88,8 +94,8 @@ def test_a_command_is_called_by_its_first_field(fields: Mapping[str, Any], name:
     [
         ("shutdown", "app", 1, UnauthorizedError,
          'not authorized on app to execute command { shutdown: 1, $db: "app" }'),
-        ("cloneCollectionAsCapped", "app", "tasks", UnauthorizedError,
-         'not authorized on app to execute command { cloneCollectionAsCapped: tasks, $db: "app" }'),
+        ("compact", "app", "tasks", UnauthorizedError,
+         'not authorized on app to execute command { compact: tasks, $db: "app" }'),
         ("FIND", "app", "tasks", CommandNotFoundError, "no such command: 'FIND'"),
         ("listDatabases", "app", 1, UnauthorizedError,
          "listDatabases may only be run against the admin database."),

@@ -112,15 +112,53 @@ def test_a_refusal_says_where(rule: Rule, value: Any) -> None:
 
 
 def test_a_wrong_type_is_told_in_the_servers_words() -> None:
-    error = wrong_type(5, where("readConcern"), "object")
-    text = "BSON field 'find.readConcern' is the wrong type 'int', expected type 'object'"
-    assert (error.reason, error.at) == (text, "readConcern")
+    error = wrong_type(5, where("x"), "object")
+    text = "BSON field 'FindCommandRequest.x' is the wrong type 'int', expected type 'object'"
+    assert (error.reason, error.at) == (text, "x")
+    error = wrong_type(5, where("filter"), "object")
+    assert (error.reason, error.at) == ("Expected field filterto be of type object", "filter")
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "text"),
+    [
+        ("aggregate", "explain", "explain must be a boolean"),
+        ("aggregate", "x", "Field 'x' should be a boolean value, but found: int"),
+        ("find", "tailable", "Field 'tailable' should be a boolean value, but found: int"),
+        ("create", "x", "BSON field 'create.x' is the wrong type 'int', expected type 'bool'"),
+    ],
+)
+def test_what_is_no_flag(command: str, path: str, text: str) -> None:
+    with pytest.raises(TypeMismatchError) as refused:
+        fields.FLAG.decoded(5, SHOP, where(path, command=command))
+    assert (refused.value.reason, refused.value.at) == (text, path)
+
+
+def test_a_null_projection_is_none_for_find_alone() -> None:
+    with pytest.raises(TypeMismatchError, match="Expected field projectionto be"):
+        decoded(fields.PROJECTION, None, "projection", projection=None)
+    with pytest.raises(TypeMismatchError, match=r"'findAndModify\.fields' is the wrong"):
+        fields.PROJECTION.decoded(5, SHOP, where("fields", command="findAndModify"))
+
+
+def test_a_list_has_no_write_concern() -> None:
+    with pytest.raises(RefusedError, match="does not support writeConcern") as refused:
+        fields.GENERIC["writeConcern"].decoded(
+            lazy({}), SHOP, where("writeConcern", command="listCollections")
+        )
+    assert refused.value.code == 72
+
+
+def test_what_is_dropped_must_be_right_all_the_same() -> None:
+    assert fields.DROPPED_FLAG.decoded(True, SHOP, where("x")) is fields.DROP
+    with pytest.raises(TypeMismatchError):
+        fields.DROPPED_FLAG.decoded(1, SHOP, where("x"))
 
 
 def test_only_known_fields_pass() -> None:
     known = frozenset({"a", "b"})
     assert shown(subfields(lazy({"b": 1}), known, where("x"))) == {"b": 1}
-    with pytest.raises(UnknownFieldError, match=r"'find\.x\.c' is an unknown field"):
+    with pytest.raises(UnknownFieldError, match=r"'FindCommandRequest\.x\.c' is an unknown field"):
         subfields(lazy({"a": 1, "c": 1}), known, where("x"))
     with pytest.raises(TypeMismatchError):
         subfields(lazy([1]), known, where("x"))

@@ -190,7 +190,12 @@ def test_collections_that_are_none(name: str, db: str) -> None:
     with pytest.raises(InvalidNamespaceError) as caught:
         names.resolve(name, SHOP, where("find", db=db), write=False)
     shown = name.replace("\udcff", "�")
-    assert caught.value.reason == f"Invalid collection name specified '{db}.{shown}'"
+    text = f"Invalid collection name specified '{db}.{shown}'"
+    if "$" in name:
+        text = text.removesuffix("'")  # as the server (6.0.5)
+    if name.startswith("."):
+        text = f"Collection names cannot start with '.': {shown}"
+    assert caught.value.reason == (text if name else f"Invalid namespace specified '{db}.'")
     assert caught.value.at == "find"
 
 

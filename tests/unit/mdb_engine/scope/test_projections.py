@@ -78,7 +78,7 @@ def test_an_app_that_shows_its_tag_keeps_its_projection() -> None:
 
 @pytest.mark.parametrize("value", [1, "a", [], True])
 def test_a_projection_is_a_document(value: Any) -> None:
-    with pytest.raises(TypeMismatchError, match=r"'find.projection' is the wrong type"):
+    with pytest.raises(TypeMismatchError, match=r"projection' is the wrong type"):
         projection(lazy(value), SHOP, PLACE)
 
 

@@ -106,6 +106,20 @@ def test_a_failed_find_has_no_cursor() -> None:
     assert reply(ask({"find": "tasks"}), ok=0.0) == {"ok": 0.0}
 
 
+@pytest.mark.parametrize(
+    ("target", "code", "text"),
+    [
+        ("app.b", 26, "Source collection app.tasks does not exist"),
+        ("other.b", 26, "source namespace does not exist"),
+        ("other.b", 48, "Source collection app.tasks does not exist"),
+    ],
+)
+def test_what_is_not_there_cannot_be_renamed(target: str, code: int, text: str) -> None:
+    asked = ask({"renameCollection": "app.tasks", "to": target, "$db": "admin"})
+    theirs = "Source collection appdata.shop_tasks does not exist"
+    assert reply(asked, ok=0.0, errmsg=theirs, code=code)["errmsg"] == text
+
+
 def test_drop_names_the_logical_namespace() -> None:
     found = reply(ask({"drop": "tasks"}), nIndexesWas=1, ns="appdata.shop_tasks", ok=1.0)
     assert found == {"nIndexesWas": 1, "ns": "app.tasks", "ok": 1.0}
@@ -334,6 +348,8 @@ def test_statistics_show_the_app_s_part() -> None:
     assert set(found) == {"ns", "count", "timeseries", "ok"}
     assert found["ns"] == "app.tasks"
     assert "appdata" not in str(found)
+    plain = reply(ask({"collStats": "tasks"}), ns="appdata.shop_tasks", count=3, ok=1.0)
+    assert plain == {"ns": "app.tasks", "count": 3, "ok": 1.0}
     assert reply(ask({"collStats": "tasks"}), ok=0.0, code=26) == {"ok": 0.0, "code": 26}
 
 

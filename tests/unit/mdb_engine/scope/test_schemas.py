@@ -7,7 +7,7 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
 from mdb_engine.exceptions import QueryValidationError
-from mdb_engine.scope.schemas import spare_tag
+from mdb_engine.scope.schemas import bare, spare_tag
 from tests.support.kernel import lazy, shown, where
 
 PLACE = where("filter", "$jsonSchema")
@@ -40,7 +40,10 @@ SPARED = r"^(?!app_id\z)(?s:.*)(?:%s)"
     ],
 )
 def test_what_applies_to_the_document_makes_room(schema: Any, becomes: Any) -> None:
-    assert shown(spare_tag(lazy(schema), PLACE)) == {**schema, **becomes}
+    stored = spare_tag(lazy(schema), PLACE)
+    assert shown(stored) == {**schema, **becomes}
+    if schema.get("maxProperties") not in (2**63 - 1, Decimal128("2")):
+        assert shown(bare(stored)) == schema
 
 
 @pytest.mark.parametrize(
@@ -91,3 +94,34 @@ def test_a_schema_must_not_name_the_tag(schema: Any, at: str) -> None:
     with pytest.raises(QueryValidationError) as caught:
         spare_tag(lazy(schema), PLACE)
     assert caught.value.at == f"filter.$jsonSchema.{at}"
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        ({"required": ["a", "app_id"]}, {"required": ["a"]}),
+        ({"required": ["app_id"]}, {}),
+        ({"properties": {"app_id": {"bsonType": "string"}}}, {}),
+        ({"maxProperties": 0}, {"maxProperties": 0}),
+        ({"patternProperties": {"^a": {}}}, {"patternProperties": {"^a": {}}}),
+    ],
+)
+def test_a_schema_made_by_hand_is_told_of_bare_documents(stored: Any, told: Any) -> None:
+    assert shown(bare(lazy(stored))) == told
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "allOf",
+        "dependencies",
+        "maxProperties",
+        "not",
+        "patternProperties",
+        "properties",
+        "required",
+    ],
+)
+def test_what_is_no_schema_is_told_as_it_is(name: str) -> None:
+    assert shown(bare(lazy({name: "x"}))) == {name: "x"}
+    assert bare(5) == 5

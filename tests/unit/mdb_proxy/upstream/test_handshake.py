@@ -180,3 +180,38 @@ def test_nobody_there(serving):
             await connect(("127.0.0.1", port), TARGET, "mdb")
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", ["", "CN=me,O=ours"])
+def test_a_login_by_certificate(serving, name):
+    async def run():
+        def authenticate(peer, message):
+            peer.reply(message, {"ok": 1})
+
+        login = Login(name, "", "$external", "MONGODB-X509")
+        async with serving(authenticate=authenticate) as server:
+            target = replace(TARGET, login=login)
+            connection = await connect(("127.0.0.1", server.port), target, "mdb")
+            assert connection.usable
+            user = {"user": name} if name else {}
+            assert server.seen == [
+                {"authenticate": 1, "mechanism": "MONGODB-X509", "$db": "$external", **user}
+            ]
+            connection.abort()
+            await connection.gone
+
+    asyncio.run(run())
+
+
+def test_a_certificate_that_is_refused(serving):
+    async def run():
+        def authenticate(peer, message):
+            peer.reply(message, {"ok": 0, "code": 18})
+
+        target = replace(TARGET, login=Login("", "", "$external", "MONGODB-X509"))
+        async with serving(authenticate=authenticate) as server:
+            with pytest.raises(UpstreamError, match="refused the login by our certificate"):
+                await connect(("127.0.0.1", server.port), target, "mdb")
+            await server.until(lambda: server.lost == [1])
+
+    asyncio.run(run())

@@ -31,6 +31,7 @@ def read(uri):
             "mongodb://a/?connectTimeoutMS=2000&socketTimeoutMS=500",
             Target(("a:27017",), connect_seconds=2, reply_seconds=0.5),
         ),
+        ("mongodb://a/?heartbeatFrequencyMS=5000", Target(("a:27017",), heartbeat_seconds=5)),
         ("mongodb://a/?connectTimeoutMS=0&socketTimeoutMS=0", Target(("a:27017",))),
     ],
 )
@@ -61,7 +62,8 @@ def test_tls_options(options, mode, hostname):
         ("mongodb://me:x?tops3cret@a", "percent-encoded"),
         ("mongodb://me:tops3cret/x@a:b", "Port"),
         ("mongodb://me:tops3cret@a/?loadBalanced=true", "loadBalanced"),
-        ("mongodb://me:tops3cret@a/?authMechanism=MONGODB-X509", "MONGODB-X509"),
+        ("mongodb://a/?authMechanism=MONGODB-X509", "needs tls=true"),
+        ("mongodb://a/?authMechanism=MONGODB-X509&tls=true", "tlsCertificateKeyFile"),
         ("mongodb://me:tops3cret@a/?authMechanism=PLAIN", "PLAIN"),
         ("mongodb://me@a/", "no password"),
     ],

@@ -119,15 +119,15 @@ def no_document(peer, message):
 
 @pytest.mark.parametrize("misbehave", [drop, other, no_document, hold])
 @pytest.mark.parametrize(
-    ("fields", "labels"),
+    ("fields", "labels", "times"),
     [
-        ({}, ()),
-        ({"txnNumber": 1}, ("RetryableWriteError",)),
-        ({"txnNumber": 1, "autocommit": False}, ("TransientTransactionError",)),
+        ({}, (), 1),
+        ({"txnNumber": 1}, ("RetryableWriteError",), 2),
+        ({"txnNumber": 1, "autocommit": False}, ("TransientTransactionError",), 1),
     ],
 )
 def test_an_unanswered_command_is_labelled_and_its_connection_closed(
-    serving, misbehave, fields, labels
+    serving, misbehave, fields, labels, times
 ):
     async def run():
         async with (
@@ -140,8 +140,8 @@ def test_an_unanswered_command_is_labelled_and_its_connection_closed(
             assert (caught.value.code, caught.value.labels) == (6, labels)
             second = bson.decode((await upstream.exchange(ask({"ping": 1}))).body)
             assert second["from"] != first["from"]
-            # it was sent once: what may have been executed is not sent again
-            assert sum("bad" in each for each in server.seen) == 1
+            # what may have been executed is sent again only when the server knows it again
+            assert sum("bad" in each for each in server.seen) == times
 
     asyncio.run(run())
 
@@ -280,3 +280,135 @@ def test_a_uri_that_is_not_usable(uri):
 
     with pytest.raises(ConfigurationError):
         asyncio.run(run())
+
+
+NOT_PRIMARY = {"ok": 0.0, "code": 10107, "errmsg": "not primary"}
+INTERRUPTED = {"ok": 0.0, "code": 11602, "errmsg": "operation was interrupted"}
+UNWRITTEN = {"ok": 1.0, "n": 0, "writeErrors": [{"index": 0, "code": 189, "errmsg": "Not primary"}]}
+UNCONFIRMED = {"ok": 1.0, "n": 1, "writeConcernError": {"code": 189, "errmsg": "stepped down"}}
+
+
+def at_first(error, times=1):
+    """Answer so many commands with an error, then well; tell what came."""
+    bodies = []
+
+    def handler(peer, message):
+        bodies.append((message.body, message.sections))
+        failing = len(bodies) <= times
+        peer.reply(message, error if failing else {"ok": 1, "n": 1})
+
+    return handler, bodies
+
+
+@pytest.mark.parametrize(
+    ("error", "fields", "hidden"),
+    [
+        (NOT_PRIMARY, {}, True),
+        (NOT_PRIMARY, {"txnNumber": 1}, True),
+        (NOT_PRIMARY, {"txnNumber": 1, "autocommit": False}, False),
+        (INTERRUPTED, {}, False),
+        (INTERRUPTED, {"txnNumber": 1}, True),
+        (INTERRUPTED, {"txnNumber": 1, "autocommit": False}, False),
+        (UNWRITTEN, {}, True),
+        (UNCONFIRMED, {}, False),
+        (UNCONFIRMED, {"txnNumber": 1}, True),
+    ],
+)
+def test_an_election_is_hidden_where_that_is_safe(serving, error, fields, hidden):
+    async def run():
+        handler, bodies = at_first(error)
+        async with (
+            serving(insert=handler) as server,
+            opened(server, "?heartbeatFrequencyMS=500") as upstream,
+        ):
+            exchange = ask({"insert": "t", **fields}, sections=(("documents", (bson.encode({}),)),))
+            reply = bson.decode((await upstream.exchange(exchange)).body)
+            assert reply == ({"ok": 1, "n": 1} if hidden else error)
+            assert len(bodies) == (2 if hidden else 1)
+            # the very same bytes each time
+            assert all(each == bodies[0] for each in bodies)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("command", "times"), [({"find": "t"}, 2), ({"count": "t"}, 2), ({"getMore": 1}, 1)]
+)
+def test_a_read_is_repeated_once_when_its_connection_breaks(serving, command, times):
+    async def run():
+        seen = []
+
+        def once(peer, message):
+            seen.append(message.body)
+            if len(seen) == 1:
+                drop(peer, message)
+            else:
+                peer.reply(message, {"ok": 1})
+
+        async with serving(**{next(iter(command)): once}) as server, opened(server) as upstream:
+            exchange = ask(command, pin=server.member)
+            if times == 1:
+                with pytest.raises(UpstreamError, match="broke"):
+                    await upstream.exchange(exchange)
+            else:
+                assert bson.decode((await upstream.exchange(exchange)).body) == {"ok": 1}
+            assert len(seen) == times
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("time_ms", [None, 300, 60_000])
+def test_after_the_time_the_first_error_is_told(serving, time_ms):
+    async def run():
+        handler, bodies = at_first({**NOT_PRIMARY, "errorLabels": ["x"]}, times=1_000)
+        async with serving(insert=handler) as server, opened(server, seconds=0.6) as upstream:
+            loop = asyncio.get_running_loop()
+            await upstream.exchange(ask({"ping": 1}))
+            began = loop.time()
+            answer = await upstream.exchange(ask({"insert": "t"}, time_ms=time_ms))
+            assert bson.decode(answer.body) == {**NOT_PRIMARY, "errorLabels": ["x"]}
+            assert loop.time() - began < (0.55 if time_ms == 300 else 3)
+            assert bodies
+
+    asyncio.run(run())
+
+
+def test_what_may_have_been_done_is_not_told_as_refused(serving):
+    async def run():
+        seen = []
+
+        def script(peer, message):
+            seen.append(message.body)
+            if len(seen) == 1:
+                peer.reply(message, NOT_PRIMARY)
+            else:
+                drop(peer, message)
+
+        async with serving(insert=script) as server, opened(server) as upstream:
+            with pytest.raises(UpstreamError, match="broke"):
+                await upstream.exchange(ask({"insert": "t"}))
+            assert len(seen) == 2
+
+    asyncio.run(run())
+
+
+def test_a_command_waits_for_a_member_that_is_not_there_yet(serving):
+    async def run():
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        async with asyncio.TaskGroup() as group:
+            uri = f"mongodb://127.0.0.1:{port}/?heartbeatFrequencyMS=500"
+            async with open_upstream(
+                uri, app_name="mdb", pool=POOL, selection_timeout=10
+            ) as upstream:
+                task = group.create_task(upstream.exchange(ask({"insert": "t"})))
+                first = group.create_task(
+                    upstream.exchange(ask({"insert": "t", "txnNumber": 1, "autocommit": False}))
+                )
+                await asyncio.sleep(0.1)
+                async with serving(port=port):
+                    assert bson.decode((await task).body)["ok"] == 1
+                    assert bson.decode((await first).body)["ok"] == 1
+
+    asyncio.run(run())

@@ -1,0 +1,193 @@
+"""One of several processes that serve the same port. Started by the supervisor, ends with it.
+
+Run as `python -m mdb_proxy.worker`; the order stands in the first line of its stdin. When that is
+closed the supervisor has gone, or needs us no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from pymongo.errors import PyMongoError
+
+from mdb_engine.exceptions import MongoDBEngineError
+from mdb_engine.observability import configure_logging
+from mdb_proxy.config import format_address
+from mdb_proxy.decisions import Ask
+from mdb_proxy.exits import FAILED, ending
+from mdb_proxy.orders import DRAINED, READY, Order, Report, order_in, unpacked
+from mdb_proxy.peers import Peers, Said, answering, socket_of
+from mdb_proxy.reload import Household, Plan
+from mdb_proxy.server import DRAIN_SECONDS, Listener
+from mdb_proxy.signals import run
+from mdb_proxy.startup import (
+    Ready,
+    checks,
+    connected,
+    new_listener,
+    numbers,
+    open_port,
+    tasks,
+    until_ready,
+)
+
+ORPHAN_SECONDS: Final = 5.0
+"""How long a worker whose supervisor has gone may see its clients off."""
+
+log = structlog.get_logger("mdb_proxy.worker")
+
+
+@dataclass(slots=True)
+class Desk:
+    """Where other processes come with their questions.
+
+    Attributes:
+        plan: what is to be served next, when all workers can.
+    """
+
+    household: Household
+    listener: Listener
+    plan: Plan | None = field(default=None)
+
+    def answer(self, said: Said) -> Coroutine[Any, Any, Said] | None:
+        """Gives the answer to a question; None: we have no part in it."""
+        if said["op"] == "ask":
+            work = self.listener.for_another(Ask(said["app"], said["user"], said["command"]))
+            return None if work is None else _as_body(work)
+        return QUESTIONS[said["op"]](self, said)
+
+    async def status(self, _said: Said) -> Said:
+        """How we are; what is counted only when somebody looks is up to date afterwards."""
+        self.listener.metrics.look()
+        return {
+            "checks": checks(self.household, self.listener),
+            "numbers": numbers(self.household, self.listener),
+        }
+
+    async def prepare(self, said: Said) -> Said:
+        """Make a directory of new manifests, without serving by it yet."""
+        try:
+            self.plan = await self.household.plan(unpacked(said["manifests"]))
+        except (MongoDBEngineError, PyMongoError, ValueError) as error:
+            return {"reason": str(error)}
+        return {"ok": True}
+
+    async def swap(self, _said: Said) -> Said:
+        """Serve by what was prepared."""
+        if self.plan is None:
+            return {"reason": "nothing was prepared"}
+        self.household.swap(self.plan)
+        self.plan = None
+        return {"ok": True}
+
+
+QUESTIONS: Final[Mapping[str, Callable[[Desk, Said], Coroutine[Any, Any, Said]]]] = {
+    "prepare": Desk.prepare,
+    "status": Desk.status,
+    "swap": Desk.swap,
+}
+"""What the supervisor asks."""
+
+
+async def _as_body(work: Coroutine[Any, Any, bytes]) -> Said:
+    return {"body": await work}
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the supervisor wishes: that we take no more clients; that we end."""
+
+    stop: asyncio.Event
+    released: asyncio.Event
+
+
+async def work(order: Order, ready: Callable[[Ready], None], wishes: Wishes) -> None:
+    """Serve until `stop`; then, until `released`, only what other workers still ask.
+
+    Raises:
+        ConfigurationError, InitializationError, OSError: it could not start.
+    """
+    folder = Path(order.folder)
+    wire = (order.host, order.port)
+    async with connected(order.mongo_uri, order.db_name) as behind, tasks() as group:
+        household = Household(
+            behind.database,
+            unpacked(order.manifests),
+            behind.cluster,
+            format_address(*wire),
+            workers=order.workers,
+        )
+        await household.join()
+        others = [n for n in range(1, order.workers + 1) if n != order.number]
+        listener = new_listener(household, behind.upstream, group, Peers(folder, others).ask)
+        listener.numbers = itertools.count(order.number, order.workers)
+        desk = Desk(household, listener)
+        async with answering(socket_of(folder, order.number), desk.answer, group):
+            async with open_port(listener, household, wire, shared=True) as now:
+                ready(now)
+                await wishes.stop.wait()
+            _report(Report(DRAINED))
+            await _at_most(wishes.released, DRAIN_SECONDS)
+    log.info("worker.stopped")
+
+
+async def _at_most(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def _report(report: Report) -> None:
+    """Tell the supervisor; that it has gone is noticed elsewhere."""
+    try:
+        sys.stdout.write(report.line() + "\n")
+        sys.stdout.flush()
+    except OSError:
+        return
+
+
+async def _led(order: Order, stop: asyncio.Event) -> None:
+    """Work as long as there is a supervisor."""
+    loop, released = asyncio.get_running_loop(), asyncio.Event()
+
+    def closed() -> None:
+        loop.remove_reader(0)
+        released.set()
+        stop.set()
+        loop.call_later(ORPHAN_SECONDS, os._exit, FAILED)
+
+    loop.add_reader(0, closed)
+    wishes = Wishes(stop, released)
+    await until_ready(
+        lambda ready: work(order, ready, wishes), lambda _now: _report(Report(READY)), stop
+    )
+
+
+def main() -> None:
+    """Read the order and carry it out; what cannot be done is reported in one sentence."""
+    order = order_in(sys.stdin.buffer.readline())
+    configure_logging(order.log_level, order.log_format, worker=order.number)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run(lambda stop: _led(order, stop), patient=True)
+    except (MongoDBEngineError, PyMongoError, OSError, ExceptionGroup) as error:
+        found = ending(error)
+        if found is None:
+            raise
+        _report(Report("failed", *found))
+        sys.exit(found[0])
+
+
+if __name__ == "__main__":
+    main()

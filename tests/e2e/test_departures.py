@@ -1,0 +1,64 @@
+"""A client that leaves in the middle of an operation takes it along, in a fraction of a second."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from bson import Int64
+from pymongo.errors import AutoReconnect
+
+from tests.support.proxies import Proxy
+from tests.support.replicas import until
+
+MOST_SECONDS = 3
+"""The promise is 0.3 s; a busy machine may take longer."""
+
+DOCUMENTS = 5_000
+HARD = {"$size": {"$filter": {"input": {"$range": [0, 1000]}, "cond": {"$gt": ["$$this", "$_id"]}}}}
+SLOW = {"$expr": {"$eq": [{"$add": [HARD] * 20}, -1]}}
+
+
+def wait_for_news(things: Any) -> object:
+    """As a change stream does; the driver's own would be opened again at once."""
+    ask = things.database.command
+    stream = ask({"aggregate": things.name, "pipeline": [{"$changeStream": {}}], "cursor": {}})
+    number = Int64(stream["cursor"]["id"])
+    return ask({"getMore": number, "collection": things.name, "maxTimeMS": 60_000})
+
+
+WAYS: dict[str, Callable[[Any], object]] = {
+    "aggregate": lambda c: list(c.aggregate([{"$match": SLOW}])),
+    "count": lambda c: c.count_documents(SLOW),
+    "delete": lambda c: c.delete_many(SLOW),
+    "find": lambda c: list(c.find(SLOW)),
+    "findAndModify": lambda c: c.find_one_and_update(SLOW, {"$set": {"x": 1}}),
+    "update": lambda c: c.update_many(SLOW, {"$set": {"x": 1}}),
+    "watch": wait_for_news,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_client_leaves_behind(proxy: Proxy, name: str, measured: Any, way: str) -> None:
+    physical = f"{proxy.db_name}.shop_{name}"
+
+    def running() -> bool:
+        found = proxy.admin.admin.command("currentOp", {"active": True, "ns": physical})
+        return any(each["op"] != "none" for each in found["inprog"])
+
+    with proxy.client("shop") as client:
+        client.shop[name].insert_many([{"_id": number} for number in range(DOCUMENTS)])
+    options = {"retryReads": False, "retryWrites": False, "socketTimeoutMS": 1_500}
+    with proxy.client("shop", **options) as client, ThreadPoolExecutor() as pool:
+        client.admin.command("ping")
+        asked = pool.submit(WAYS[way], client.shop[name])
+        until(running, "the operation to begin", 30)
+        with pytest.raises(AutoReconnect):
+            asked.result(30)
+        left = time.monotonic()
+        until(lambda: not running(), "the operation to end", 30)
+        seconds = time.monotonic() - left
+    measured(f"{way}: gone {seconds:.3f} s after its client")
+    assert seconds < MOST_SECONDS
+    proxy.behind[f"shop_{name}"].drop()

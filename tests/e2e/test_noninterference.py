@@ -1,0 +1,78 @@
+"""What an app is told does not depend on what others do: the same commands, others quiet and busy.
+
+The workloads of test_differential.py; here every reply must be the same, field for field, without
+any allowance.
+"""
+
+import random
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from tests.support import config
+from tests.support.bustle import LIMITS, bustle
+from tests.support.comparing import comparable, plain
+from tests.support.laboratory import LAB, OTHERS, laboratory
+from tests.support.lines import Line
+from tests.support.proxies import Proxy
+from tests.support.twins import Side, stem
+from tests.support.workloads.commands import Step
+from tests.support.workloads.dice import Dice
+from tests.support.workloads.work import Work
+
+LENGTH: Final = 120
+SEEDS: Final = range(1, 1 + (max(config.PROVE // 1_000, 1) if config.PROVE else 2))
+NAME: Final = stem()
+
+
+@pytest.fixture(scope="module")
+def proxy(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """Run a proxy whose other apps have narrow limits."""
+    folder = tmp_path_factory.mktemp("noninterference")
+    narrow = {slug: {"limits": LIMITS} for slug in OTHERS}
+    with laboratory(mongo_uri, NAME, folder, **narrow) as running:
+        yield running
+
+
+class Observer:
+    """The app that is watched."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._side = Side(Line(proxy.uris[LAB]), NAME)
+
+    def __enter__(self) -> "Observer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._side.line.close()
+
+    def see(self, seed: int) -> Iterator[tuple[Step, bytes]]:
+        """Give each step of a workload, and what is left of the reply to compare."""
+        work = Work(Dice(random.Random(seed)))  # noqa: S311 - no secret
+        transactions = {}
+        try:
+            for _ in range(LENGTH):
+                step = work.next()
+                self._side.send(step)
+                reply = self._side.receive(step)
+                if "autocommit" in step.command:
+                    kept = {n: step.command[n] for n in ("lsid", "txnNumber", "autocommit")}
+                    transactions[kept["lsid"]["id"].number] = kept
+                yield step, comparable(reply, step.view)
+                work.note(step, plain(reply))
+        finally:
+            self._side.reset(transactions.values())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_others_are_not_noticed(proxy: Proxy, seed: int) -> None:
+    with Observer(proxy) as observer:
+        quiet = list(observer.see(seed))
+    with bustle(proxy) as others, Observer(proxy) as observer:
+        for expected, found in zip(quiet, observer.see(seed), strict=True):
+            assert repr(found[0]) == repr(expected[0])  # a NaN equals nothing
+            step, view = expected
+            assert found[1] == view, (step.command, plain(view), plain(found[1]))
+    for other in others:
+        assert other.done > other.refused > 0

@@ -1,0 +1,278 @@
+"""ALLOWED: differences that docs/differences.md justifies, each as narrow as it can be told."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import bson
+from bson import MaxKey, MinKey
+
+from tests.support.comparing import statistics
+from tests.support.twins import Difference
+
+Allows = Callable[[Difference], bool]
+
+_LIMIT: Final = re.compile(
+    "(?:query|pipeline|regular expression|expression) exceeds the (?:maximum|iteration)"
+)
+_TAG: Final = re.compile(r'app_id: "lab"(?:, )?')
+_TEMPORARY: Final = re.compile(r"(collection: [^.]+\.)tmp\.agg_out\.<uuid>")
+_OPTIMIZED: Final = re.compile("(?:Failed to optimize expression :: caused by :: )+")
+_DIGEST: Final = re.compile(r"[0-9a-f-]{36} - [A-Za-z0-9+/]+=* - +- *")
+_QUERY: Final = re.compile(r"error processing query: ns=.*\nProj: [^\n]*\n", re.DOTALL)
+_NOT_OURS: Final = ("a..b", "$bad")
+"""Names of workloads that the server takes, or refuses in other words elsewhere."""
+
+_LOOSE: Final = frozenset({
+    "collStats", "collstats", "convertToCapped", "dataSize", "dbStats", "findAndModify",
+    "findandmodify", "validate",
+})  # fmt: skip
+"""Commands that pass over fields, or some fields, that they do not know (6.0.5)."""
+
+
+def name(difference: Difference) -> str:
+    """Give the command's name."""
+    return next(iter(difference.step.command))
+
+
+def refused_by_both(difference: Difference) -> bool:
+    return not difference.private.get("ok") and not difference.ours.get("ok")
+
+
+def _error(reply: Mapping[str, Any]) -> str:
+    return str(reply.get("errmsg", ""))
+
+
+def limits(difference: Difference) -> bool:
+    return "at" in difference.ours and _LIMIT.match(_error(difference.ours)) is not None
+
+
+def planner(difference: Difference) -> bool:
+    """The same error, behind the query that was planned."""
+    private, ours = (_error(r) for r in (difference.private, difference.ours))
+    behind = [_QUERY.sub("", text) for text in (private, ours)]
+    return behind[0] == behind[1] and _QUERY.match(private) is not None
+
+
+def several_mistakes(difference: Difference) -> bool:
+    return refused_by_both(difference) and difference.step.mistakes > 1
+
+
+def elided(difference: Difference) -> bool:
+    """The same code and text, but for what is written `{...}`."""
+    private, ours = difference.private, difference.ours
+    if private.get("code") != ours.get("code") or "at" not in ours:
+        return False
+    pattern = re.escape(_error(ours))
+    for short in ("{...}", "[...]"):
+        pattern = pattern.replace(re.escape(short), ".*")
+    return re.fullmatch(pattern, _error(private), re.DOTALL) is not None
+
+
+def unknown_fields(difference: Difference) -> bool:
+    return name(difference) in _LOOSE and difference.ours.get("code") == 40415
+
+
+def names(difference: Difference) -> bool:
+    ours = difference.ours
+    return difference.step.command[name(difference)] in _NOT_OURS and ours.get("code") == 73
+
+
+def system_names(difference: Difference) -> bool:
+    """Only what the server keeps for itself, or its number, is missing."""
+    views = [_without_system(difference, reply) for reply in (difference.private, difference.ours)]
+    return views[0] is not None and views[0] == views[1]
+
+
+def _without_system(difference: Difference, reply: dict[str, Any]) -> Any:
+    if name(difference) == "dbStats":
+        counted = ("collections", "indexes", "objects", "views")
+        return {n: v for n, v in statistics(reply).items() if n not in counted}
+    if name(difference) != "listCollections" or not reply.get("ok"):
+        return None
+    found = reply["cursor"]["firstBatch"]
+    return sorted(item["name"] for item in found if not item["name"].startswith("system."))
+
+
+def may_stay_open(difference: Difference) -> bool:
+    """The same, but that one of them has noticed that nothing is left."""
+    replies = [dict(r) for r in (difference.private, difference.ours)]
+    if name(difference) == "getMore" and replies[1].get("code") == 43:
+        return bool(replies[0].get("ok")) and not _documents(replies[0])
+    cursors = [r.get("cursor") for r in replies]
+    if not all(isinstance(c, dict) for c in cursors) or not any(c["id"] == 0 for c in cursors):
+        return False
+    return _documents(replies[0]) == _documents(replies[1])
+
+
+def _documents(reply: dict[str, Any]) -> list[bytes]:
+    cursor = reply["cursor"]
+    return [bson.encode(item) for item in cursor.get("firstBatch", cursor.get("nextBatch"))]
+
+
+def engine_codes(difference: Difference) -> bool:
+    """The very same words under two codes."""
+    private, ours = _error(difference.private), _error(difference.ours)
+    return private == ours and "PlanExecutor error" in private
+
+
+def optimized(difference: Difference) -> bool:
+    """The same words, one of them repeated as often as conditions stand in one another."""
+    texts = [_OPTIMIZED.sub("", _error(r)) for r in (difference.private, difference.ours)]
+    return texts[0] == texts[1] != _error(difference.private)
+
+
+def without_digest(difference: Difference) -> bool:
+    text = _DIGEST.sub("", _error(difference.private))
+    return text != _error(difference.private) and _number(text) == _number(_error(difference.ours))
+
+
+def open_orders(difference: Difference) -> bool:
+    """The same elements of arrays, the same error of another document."""
+    errors = [
+        _error(r).partition("Input document")[0] for r in (difference.private, difference.ours)
+    ]
+    if refused_by_both(difference):
+        return errors[0] == errors[1] and "Input document" in _error(difference.private)
+    if "PlanExecutor error" in "".join(errors):
+        # Which of several conditions is looked at first, on which documents.
+        return "$match" in str(difference.step.command) or "filter" in difference.step.command
+    stages = str(difference.step.command.get("pipeline"))
+    loose = any(stage in stages for stage in _LOOSE_STAGES)
+    return loose and _bytes(_sorted(difference.views[0])) == _bytes(_sorted(difference.views[1]))
+
+
+_LOOSE_STAGES: Final = ("$bucket", "$graphLookup", "$group", "$indexStats", "$setUnion")
+
+
+def _bytes(value: dict[str, Any]) -> bytes:
+    return bson.encode(value)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {n: _sorted(v) for n, v in value.items()}
+    if isinstance(value, list):
+        return sorted(map(_sorted, value), key=lambda item: bson.encode({"": item}))
+    return value
+
+
+def extreme_keys(difference: Difference) -> bool:
+    """A fault of the server's (6.0.5): behind `$lookup` and `$set` they are in a document."""
+    loose = name(difference) == "getMore" or "$lookup" in str(difference.step.command)
+    return loose and _bytes(_bare(difference.views[0])) == _bytes(_bare(difference.views[1]))
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, dict):
+        if list(value) == [""] and isinstance(value[""], MinKey | MaxKey):
+            return value[""]
+        return {n: _bare(v) for n, v in value.items()}
+    return list(map(_bare, value)) if isinstance(value, list) else value
+
+
+def whole_counts(difference: Difference) -> bool:
+    """The server counts what open transactions have written, too."""
+    return name(difference) == "count" and not difference.step.command.get("query")
+
+
+def missing_values(difference: Difference) -> bool:
+    """The server finds a null for what is missing when it only reads an index."""
+    if name(difference) != "distinct":
+        return False
+    found = [[v for v in view.get("values", ()) if v is not None] for view in difference.views]
+    return bool(found[0]) and _bytes({"": found[0]}) == _bytes({"": found[1]})
+
+
+def rebuilt(difference: Difference) -> bool:
+    """Only the number of changed documents differs, and pipelines changed some."""
+    statements = difference.step.command.get("updates", ())
+    if not isinstance(statements, list) or not any(
+        isinstance(s.get("u"), list) for s in statements
+    ):
+        return False
+    found = [{n: v for n, v in view.items() if n != "nModified"} for view in difference.views]
+    return _bytes(found[0]) == _bytes(found[1])
+
+
+def temporaries(difference: Difference) -> bool:
+    private, ours = (v.get("errmsg", "") for v in difference.views)
+    same = _TEMPORARY.sub(r"\1?", private) == re.sub(r"(collection: [^.]+\.)\S+", r"\1?", ours)
+    return "tmp.agg_out" in private and same
+
+
+def wildcard_keys(difference: Difference) -> bool:
+    """The tag stands in an index on everything."""
+    replies = [dict(statistics(r)) for r in (difference.private, difference.ours)]
+    keys = [r.pop("keysPerIndex", {}) for r in replies]
+    for found in keys:
+        found.pop("wild", None)
+        found.pop("all_text", None)
+    return name(difference) == "validate" and replies[0] == replies[1] and keys[0] == keys[1]
+
+
+def _number(text: str) -> str:
+    return re.sub(r"cursor \d+", "cursor #", text)
+
+
+def ended(difference: Difference) -> bool:
+    """A transaction that one side ended when it refused a statement, or never began."""
+    codes = {reply.get("code", 0) for reply in (difference.private, difference.ours)}
+    return name(difference) in ("abortTransaction", "commitTransaction") and codes <= {0, 251}
+
+
+def forbidden(difference: Difference) -> bool:
+    text = "$where is not allowed in this context"
+    return "at" in difference.ours and _error(difference.ours) == text
+
+
+def explained(difference: Difference) -> bool:
+    both = (difference.private, difference.ours)
+    asked = name(difference) == "explain" or "explain" in difference.step.command
+    return asked and all(r.get("ok") for r in both)
+
+
+def stored_text(difference: Difference) -> bool:
+    """The same, where a text shows the stored document, tag included."""
+    private, ours = map(_without_tag, difference.views)
+    return bool(private == ours)
+
+
+def _without_tag(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {n: _without_tag(v) for n, v in value.items()}
+    if isinstance(value, list):
+        return [_without_tag(item) for item in value]
+    return _TAG.sub("", value) if isinstance(value, str) else value
+
+
+ALLOWED: Final[Mapping[str, Allows]] = {
+    "limits of one query": limits,
+    "several mistakes in one command": several_mistakes,
+    "texts of planner errors, `explain`": lambda d: planner(d) or explained(d) or optimized(d),
+    "`allowDiskUse: true`": lambda d: _error(d.ours) == "allowDiskUse is not supported",
+    "orders that the server leaves open": open_orders,
+    "`MinKey` and `MaxKey` behind `$lookup`": extreme_keys,
+    "`count` without a query": whole_counts,
+    "`distinct` over an index": missing_values,
+    "`nModified` of a pipeline update that rebuilds the document without changing it": rebuilt,
+    "names of the server's temporary collections": temporaries,
+    "indexes on every field": wildcard_keys,
+    "texts that repeat an operand": elided,
+    "texts that show a stored document": stored_text,
+    "names of collections": names,
+    "fields that a command does not know": unknown_fields,
+    "a batch with a forbidden operator": forbidden,
+    "`listCollections`": system_names,
+    "a cursor whose last document was just read": may_stay_open,
+    "codes of errors in expressions": engine_codes,
+    "texts that show the id of a session": without_digest,
+    "a statement that is refused inside a transaction": ended,
+    "`getLastError`": lambda d: name(d) == "getLastError",
+}
+"""Row of docs/differences.md -> whether it is what is seen."""
+
+
+def allowed(difference: Difference) -> str:
+    """Give the row that allows a difference; "" when none does."""
+    return next((row for row, allows in ALLOWED.items() if allows(difference)), "")

@@ -1,0 +1,1 @@
+"""Random but valid work for a database: the same for the same source of chance."""

@@ -1,0 +1,141 @@
+"""A workload: steps one after the other, by a model of what is open."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from bson import Int64
+
+from tests.support.workloads.commands import (
+    COMMANDS,
+    IN_TRANSACTION,
+    READERS,
+    WRITERS,
+    CursorOf,
+    SessionOf,
+    Step,
+    seeding,
+)
+from tests.support.workloads.dice import Dice
+
+DATABASES: Final = ((6, "@home"), (1, "@other"))
+WELCOME: Final = frozenset({
+    "aggregate", "delete", "distinct", "find", "findAndModify", "findandmodify", "insert", "update",
+})  # fmt: skip
+"""Commands that may run inside a transaction."""
+
+Reply = dict[str, Any]
+
+
+class Work:
+    """Makes the next step from what has become of the last ones."""
+
+    def __init__(self, dice: Dice) -> None:
+        self._dice = dice
+        self._made = 0
+        self._cursors: list[tuple[int, str, str]] = []
+        self._transaction: dict[str, Any] | None = None
+        self._transactions = 0
+        self.blurred = False
+        self._waiting = [(db, command) for db in ("@home", "@other") for command in seeding(dice)]
+
+    def next(self) -> Step:
+        """Give the next step."""
+        self._made += 1
+        if self._waiting:
+            db, command = self._waiting.pop(0)
+            return Step(self._made, db, command)
+        self._dice.mistakes = 0
+        return replace(self._ways()(self._dice), mistakes=self._dice.mistakes)
+
+    def _ways(self) -> Callable[[Dice], Step]:
+        if self._cursors and self._dice.chance(0.5):
+            return self._on_a_cursor
+        if self._transaction is not None:
+            return self._during_a_transaction
+        if self._dice.chance(0.02):
+            return self._begin
+        return self._usual
+
+    def _usual(self, dice: Dice) -> Step:
+        db, kind = dice.weighted(COMMANDS)
+        command, view = kind(dice)
+        if next(iter(command)) in WRITERS:
+            # What a cursor that is open shows of later changes is the server's secret.
+            self._cursors.clear()
+        return Step(self._made, db or dice.weighted(DATABASES), command, view)
+
+    def _on_a_cursor(self, dice: Dice) -> Step:
+        at = dice.number(0, len(self._cursors) - 1)
+        number, db, name = self._cursors[at]
+        if dice.chance(0.1):
+            del self._cursors[at]
+            return Step(self._made, db, {"killCursors": name, "cursors": [CursorOf(number)]})
+        more = dice.maybe(0.6, batchSize=lambda d: d.number(1, 4))
+        if dice.chance(0.03):
+            more = {
+                dice.pick(("batchSize", "maxTimeMS", "bogus", "comment")): dice.pick((-1, "x", 5))
+            }
+        command = {"getMore": CursorOf(number), "collection": name, **more}
+        return Step(self._made, db, self._within(command), "more")
+
+    def _begin(self, dice: Dice) -> Step:
+        self._transactions += 1
+        self._transaction = {
+            "lsid": {"id": SessionOf(self._transactions % 2 + 1)},
+            "txnNumber": Int64(self._transactions),
+            "autocommit": False,
+            "startTransaction": True,
+        }
+        return self._during_a_transaction(dice)
+
+    def _within(self, command: dict[str, Any]) -> dict[str, Any]:
+        if self._transaction is None:
+            return command
+        found = {**command, **self._transaction}
+        self._transaction.pop("startTransaction", None)
+        return found
+
+    def _during_a_transaction(self, dice: Dice) -> Step:
+        assert self._transaction is not None
+        started = "startTransaction" not in self._transaction
+        if started and dice.chance(0.2):
+            name = dice.pick(("commitTransaction", "commitTransaction", "abortTransaction"))
+            found = Step(self._made, "admin", self._within({name: 1}))
+            self._end()
+            return found
+        if started and dice.chance(0.3):
+            command, view = dice.weighted(READERS)(dice)
+            return Step(self._made, "@home", command, view)
+        command, view = dice.weighted(IN_TRANSACTION)(dice)
+        dice.mistakes += not WELCOME & command.keys()
+        return Step(self._made, "@home", self._within(command), view)
+
+    def _end(self) -> None:
+        self._transaction = None
+        self._cursors.clear()
+
+    def note(self, step: Step, reply: Reply) -> None:
+        """Remember what a step left open on the private side."""
+        failed = not reply.get("ok") or "writeErrors" in reply
+        # An upsert that fails may have created the collection on one of the sides.
+        self.blurred |= failed and "upsert" in str(step.command)
+        if failed and self._transaction is not None and "txnNumber" in step.command:
+            # A statement that was not even understood leaves it open (6.0.5), and what comes
+            # behind would wait for it.
+            self._waiting.append(("admin", self._within({"abortTransaction": 1})))
+            self._end()
+        if not reply.get("ok") and "getMore" in step.command:
+            asked = step.command["getMore"].step
+            self._cursors = [c for c in self._cursors if c[0] != asked]
+        cursor = reply.get("cursor")
+        if not isinstance(cursor, dict):
+            return
+        if "getMore" in step.command:
+            asked = step.command["getMore"].step
+            if not cursor.get("id"):
+                self._cursors = [c for c in self._cursors if c[0] != asked]
+        elif cursor.get("id"):
+            first = step.command[next(iter(step.command))]
+            name = first if isinstance(first, str) else cursor["ns"].partition(".")[2]
+            self._cursors.append((step.number, step.db, name))
