@@ -11,7 +11,7 @@ import bson
 from mdb_engine.rawbson import Document, encode
 from tests.support.matrix import Row, Step, at, filled, is_there
 from tests.support.wires import OPTIONS, ClosedError, Line, Said, message, raw
-from tests.support.worlds import LOGINS, Matrix, State, owner
+from tests.support.worlds import KEPT, LOGINS, Matrix, State, owner
 
 EVENT_SECONDS = 8.0
 AWAIT_MS = 60
@@ -248,7 +248,8 @@ def facts(world: Matrix, row: Row, now: State, fills: Mapping[str, Any]) -> None
     """Compare what lies in the physical database with what the row says of it."""
     for fact in row.after:
         name = fact["collection"]
-        assert (name in now.definitions) == fact.get("exists", True), name
+        there = name in now.definitions or name in KEPT
+        assert there == fact.get("exists", True), name
         condition = bson.decode(encode(filled(fact.get("filter", {}), fills)))
         if "count" in fact:
             assert world.behind[name].count_documents(condition) == fact["count"], name

@@ -60,10 +60,13 @@ LOGINS = {
     **{f"{slug}.read": (slug, "read") for slug in BEING},
     "shop.two": ("shop", "readWrite"),
 }
+RAW: Any = bson.CodecOptions(document_class=RawBSONDocument)
 COLLECTIONS = ("orders", "tasks", "users")
 DOCUMENTS = 20
-VOLATILE = {"_mdb_engine_routers", "_mdb_engine_search_indexes", "_mdb_engine_views"}
-"""Stores in which a command of any app may leave something."""
+KEPT = ("_mdb_engine_search_indexes", "_mdb_engine_views")
+"""Stores in which a command of any app may leave something of its own collections."""
+
+VOLATILE = {"_mdb_engine_routers", *KEPT}
 
 UNINTERESTING = re.compile(r"^config\.|\._mdb_engine_routers$")
 """Namespaces that are written all the time, whatever apps do."""
@@ -177,7 +180,10 @@ class Matrix:
     before: State = field(default_factory=lambda: State({}, {}))
     planted: dict[str, list[bytes]] = field(default_factory=dict)
     began: Any = None
-    seen: Timestamp = Timestamp(0, 1)
+    seen: Timestamp = field(default_factory=lambda: Timestamp(0, 1))
+    base: dict[str, Definition] = field(default_factory=lambda: dict(BASELINE))
+    kept: dict[str, list[RawBSONDocument]] = field(default_factory=dict)
+    names: dict[Any, str] = field(default_factory=dict)
 
     @property
     def behind(self) -> Any:
@@ -202,7 +208,7 @@ class Matrix:
     def build(self, names: Iterable[str]) -> None:
         """Make collections of the baseline anew."""
         for name in names:
-            options, indexes, documents = BASELINE[name]
+            options, indexes, documents = self.base[name]
             self.behind.command({"create": name, **options})
             if indexes:
                 self.behind.command({"createIndexes": name, "indexes": indexes})
@@ -212,11 +218,25 @@ class Matrix:
     def look(self) -> State:
         """Give what lies in the cluster now."""
         hashes = self.behind.command("dbHash", maxTimeMS=10_000)["collections"]
-        found = self.admin.admin.aggregate([{"$listCatalog": {}}])
-        return State(
-            {n: h for n, h in hashes.items() if n not in VOLATILE and n != "system.views"},
-            {self._named(entry): _definition(entry) for entry in found if _matters(entry)},
-        )
+        listed = self.admin.admin.aggregate([{"$listCatalog": {}}])
+        found = {self._named(entry): _definition(entry) for entry in listed if _matters(entry)}
+        self.names |= {d["options"]["uuid"]: n for n, d in found.items() if d["options"]}
+        stored = {n: h for n, h in hashes.items() if n not in VOLATILE and n != "system.views"}
+        return State({**stored, **self._definitions()}, found)
+
+    def _definitions(self) -> dict[str, str]:
+        """Give what the engine keeps of collections, named as if each were one itself."""
+        found = {}
+        for store in KEPT:
+            for kept in self.raw(store).find():
+                key = kept["_id"]
+                name = key if isinstance(key, str) else self.names.get(key["uuid"], "")
+                found[f"{name} {store} {key}"] = bytes(kept.raw).hex()
+        return found
+
+    def raw(self, name: str) -> Any:
+        """Give a physical collection whose documents are bytes."""
+        return self.behind.get_collection(name, codec_options=RAW)
 
     @property
     def stores(self) -> set[str]:
@@ -241,38 +261,50 @@ class Matrix:
         now = self.look()
         for name in names:
             same = now.definitions.get(name) == self.before.definitions.get(name)
-            if name in BASELINE and same:
+            if name in self.base and same:
                 self.behind[name].delete_many({})
-                self.behind[name].insert_many(BASELINE[name][2])
-            elif not name.startswith("system.") and name not in self.stores:
+                self.behind[name].insert_many(self.base[name][2])
+            elif not name.startswith("system.") and " " not in name and name not in self.stores:
                 self.behind.drop_collection(name)
-                self.build({name} & BASELINE.keys())
-        for name in VOLATILE - {"_mdb_engine_routers"}:
-            self.behind[name].delete_many({})
+                self.build({name} & self.base.keys())
+        for store, documents in self.kept.items():
+            self.behind[store].delete_many({})
+            if documents:
+                self.raw(store).insert_many(documents)
         self.before = self.look()
+
+    def keep(self) -> None:
+        """Let an app define something, and take all that as what was there before."""
+        line = self.line("crm")
+        stages = [{"$match": {"secret": canary("crm")}}]
+        assert line.ask({"create": "kept", "viewOn": "tasks", "pipeline": stages, "$db": HOME})[
+            "ok"
+        ]
+        (view,) = self.behind.list_collections(filter={"name": "crm_kept"})
+        self.base["crm_kept"] = (view["options"], [], [])
+        self.kept = {store: list(self.raw(store).find()) for store in KEPT}
+        self.before = self.look()
+        self.moved()
+        for slug in APPS:
+            self.planted |= self.intruders(slug)
 
     def untagged(self, slug: str) -> list[str]:
         """Give the documents of an app that do not bear its tag, exactly once; planted ones not."""
-        raw = bson.CodecOptions(document_class=RawBSONDocument)
         tag = element(b"app_id", slug)
         return [
             f"{name}: {bson.decode(found.raw)}"
             for name, entry in self.look().definitions.items()
             if owner(name) == slug and not name.startswith("system.") and entry["kind"] != "view"
-            for found in self.behind.get_collection(name, codec_options=raw).find()
+            for found in self.raw(name).find()
             if _tags(found.raw) != [tag] and not str(found.get("_id")).startswith("planted")
         ]
 
     def intruders(self, slug: str) -> dict[str, list[bytes]]:
         """Give the planted documents of an app's collections of the baseline."""
-        raw = bson.CodecOptions(document_class=RawBSONDocument)
         condition = {"_id": {"$regex": "^planted"}}
         return {
-            name: [
-                bytes(d.raw)
-                for d in self.behind.get_collection(name, codec_options=raw).find(condition)
-            ]
-            for name in BASELINE
+            name: [bytes(document.raw) for document in self.raw(name).find(condition)]
+            for name in self.base
             if owner(name) == slug
         }
 
@@ -283,7 +315,7 @@ class Matrix:
             canary("planted"),
             *(canary(other) for other in APPS if other not in shown),
             *(_telling(other) for other in APPS if other not in (*shown, "shared", "shop")),
-            *BASELINE,
+            *self.base,
             self.db_name,
             "_mdb_engine",
             "@@out",
@@ -358,10 +390,8 @@ def matrix(mongo_uri: str, folder: Path) -> Iterator[Matrix]:
                 running.line()
                 found = Matrix(port, admin, db_name, running)
                 found.build(BASELINE)
-                found.before, found.began = found.look(), began
-                found.moved()
-                for slug in APPS:
-                    found.planted |= found.intruders(slug)
+                found.began = began
+                found.keep()
                 yield found
                 for key in list(found.lines):
                     found.drop(*key)
