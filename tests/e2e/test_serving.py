@@ -15,7 +15,7 @@ from pymongo import CursorType
 from pymongo.errors import OperationFailure
 
 from tests.support import config
-from tests.support.pages import SECONDS, page, soon
+from tests.support.pages import PATIENCE_SECONDS, SECONDS, page, soon
 from tests.support.programs import ROOT, program, run
 from tests.support.proxies import Client, Proxy, serving
 from tests.support.servers import free_port
@@ -129,11 +129,18 @@ def test_a_port_that_is_taken(own: Proxy, mongo_uri: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+def hears(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has something of its own to do at a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(mask, 16) >> number - 1 & 1)
+
+
 def test_nobody_waits_for_a_start_that_is_no_longer_wanted(tmp_path: Path) -> None:
     uri = f"mongodb://127.0.0.1:{free_port()}"
     command = ["mdb-proxy", "serve", "--manifests", str(ROOT / "manifests"), "--listen", ":0"]
     with program(command, tmp_path / "log", MONGO_URI=uri) as starting:
-        time.sleep(2)
+        assert soon(lambda: hears(starting.process.pid, signal.SIGTERM), PATIENCE_SECONDS)
         assert starting.process.poll() is None, starting.tail()
         began = time.monotonic()
         assert starting.stop() == 0

@@ -156,26 +156,6 @@ def test_cursors_are_killed_from_anywhere(pair: tuple[Visitor, Visitor], name: s
             assert visitor.ask(more_of(number, name))["code"] == NOT_FOUND
 
 
-def test_who_leaves_stops_what_another_worker_does(
-    both: Proxy, pair: tuple[Visitor, Visitor], name: str
-) -> None:
-    create = {"create": name, "capped": True, "size": 4096, "$db": "shop"}
-    assert pair[0].ask(create)["ok"]
-    filled(pair[0], name, 1)
-    reply = pair[0].ask({"find": name, "tailable": True, "awaitData": True, "$db": "shop"})
-    number = long(reply["cursor"]["id"])
-
-    def waits() -> bool:
-        inprog = both.admin.admin.command("currentOp", {"active": True})["inprog"]
-        place = f"{both.db_name}.shop_{name}"
-        return any((each.get("ns"), each["op"]) == (place, "getmore") for each in inprog)
-
-    pair[1].say(more_of(number, name, maxTimeMS=60_000))
-    assert soon(waits, PATIENCE_SECONDS)
-    pair[1].__exit__(None, None, None)
-    assert soon(lambda: not waits(), PATIENCE_SECONDS)
-
-
 @pytest.mark.parametrize("command", ["endSessions", "killSessions"])
 def test_the_end_of_a_session_reaches_both(
     pair: tuple[Visitor, Visitor], name: str, command: str

@@ -17,6 +17,7 @@ _LIMIT: Final = re.compile(
 )
 _TAG: Final = re.compile(r'app_id: "lab"(?:, )?')
 _TEMPORARY: Final = re.compile(r"(collection: [^.]+\.)tmp\.agg_out\.<uuid>")
+_LATE: Final = "PlanExecutor error during aggregation :: caused by :: "
 _OPTIMIZED: Final = re.compile("(?:Failed to optimize expression :: caused by :: )+")
 _DIGEST: Final = re.compile(r"[0-9a-f-]{36} - [A-Za-z0-9+/]+=* - +- *")
 _QUERY: Final = re.compile(r"error processing query: ns=.*\nProj: [^\n]*\n", re.DOTALL)
@@ -51,7 +52,19 @@ def planner(difference: Difference) -> bool:
     """The same error, behind the query that was planned."""
     private, ours = (_error(r) for r in (difference.private, difference.ours))
     behind = [_QUERY.sub("", text) for text in (private, ours)]
-    return behind[0] == behind[1] and _QUERY.match(private) is not None
+    if behind[0] == behind[1] and _QUERY.match(private) is not None:
+        return True
+    views = [_without_queries(view) for view in difference.views]
+    return views[0] == views[1] and "planner returned error" in str(difference.private)
+
+
+def _without_queries(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {n: _without_queries(v) for n, v in value.items()}
+    if isinstance(value, list):
+        return [_without_queries(item) for item in value]
+    start = "error processing query"
+    return start if isinstance(value, str) and value.startswith(start) else value
 
 
 def several_mistakes(difference: Difference) -> bool:
@@ -112,8 +125,8 @@ def _documents(reply: dict[str, Any]) -> list[bytes]:
 
 def engine_codes(difference: Difference) -> bool:
     """The very same words under two codes."""
-    private, ours = _error(difference.private), _error(difference.ours)
-    return private == ours and "PlanExecutor error" in private
+    private, ours = (_error(r).removeprefix(_LATE) for r in (difference.private, difference.ours))
+    return private == ours != "" and _LATE in _error(difference.private) + _error(difference.ours)
 
 
 def optimized(difference: Difference) -> bool:
@@ -142,7 +155,7 @@ def open_orders(difference: Difference) -> bool:
     return loose and _bytes(_sorted(difference.views[0])) == _bytes(_sorted(difference.views[1]))
 
 
-_LOOSE_STAGES: Final = ("$bucket", "$graphLookup", "$group", "$indexStats", "$setUnion")
+_LOOSE_STAGES: Final = ("$bucket", "$graphLookup", "$group", "$indexStats", "$lookup", "$setUnion")
 
 
 def _bytes(value: dict[str, Any]) -> bytes:
@@ -251,6 +264,7 @@ ALLOWED: Final[Mapping[str, Allows]] = {
     "several mistakes in one command": several_mistakes,
     "texts of planner errors, `explain`": lambda d: planner(d) or explained(d) or optimized(d),
     "`allowDiskUse: true`": lambda d: _error(d.ours) == "allowDiskUse is not supported",
+    "`noCursorTimeout`": lambda d: d.private.get("code") == 168,
     "orders that the server leaves open": open_orders,
     "`MinKey` and `MaxKey` behind `$lookup`": extreme_keys,
     "`count` without a query": whole_counts,

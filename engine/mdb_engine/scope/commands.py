@@ -258,11 +258,11 @@ COMMANDS: Final[Mapping[str, CommandRow]] = {
     ),
     "listCollections": _row(
         {
-            "authorizedCollections": f.PASS,
+            "authorizedCollections": f.FLAG_OR_NULL,
             "cursor": f.CURSOR,
             "filter": f.SHOWN_FILTER,
             "listCollections": f.PASS,
-            "nameOnly": f.PASS,
+            "nameOnly": f.FLAG_OR_NULL,
         },
         writes=False,
         time=Time.IGNORED,

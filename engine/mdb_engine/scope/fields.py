@@ -11,6 +11,7 @@ from mdb_engine.exceptions import (
     InvalidNamespaceError,
     InvalidOptionsError,
     NoDocumentError,
+    QueryValidationError,
     RefusedError,
     TypeMismatchError,
     UnauthorizedError,
@@ -106,6 +107,9 @@ def _namespace(*, write: bool) -> Rule:
     """A rule for `db.collection`; the database is one of the app's own logical ones."""
 
     def apply(value: Any, scope: Scope, where: Where) -> Any:
+        if not isinstance(value, str) and where.path[-1] == where.command:
+            msg = f"collection name has invalid type {type_name(value)}"
+            raise QueryValidationError(msg, str(where))
         if not isinstance(value, str):
             raise wrong_type(value, where, "string")
         db, dot, name = value.partition(".")
@@ -150,6 +154,10 @@ def _flag(value: Any, _scope: Scope, where: Where) -> Any:
 def _dropped_flag(value: Any, scope: Scope, where: Where) -> Any:
     _flag(value, scope, where)
     return DROP
+
+
+def _flag_or_null(value: Any, scope: Scope, where: Where) -> Any:
+    return DROP if value is None else _flag(value, scope, where)
 
 
 def _optional(rule: Any) -> Any:
@@ -201,13 +209,18 @@ def _read_concern(value: Any, _scope: Scope, where: Where) -> Any:
     return value
 
 
-_ANSWERED_BY_PLANS: Final = frozenset({"dbStats", "listCollections", "listDatabases"})
+_READERS: Final = frozenset({
+    "collStats", "count", "dataSize", "dbStats", "distinct", "explain", "find", "getMore",
+    "killCursors", "listCollections", "listDatabases", "listIndexes", "validate",
+})  # fmt: skip
+"""Commands that know no write concern."""
+
 _WRITE_CONCERN: Final = frozenset({"fsync", "j", "provenance", "w", "wtimeout"})
 
 
 def _write_concern(value: Any, _scope: Scope, where: Where) -> Any:
     """`w: 0` becomes `w: 1`, so that errors and limits are still seen; the wait is capped."""
-    if where.command in _ANSWERED_BY_PLANS:
+    if where.command in _READERS:
         raise InvalidOptionsError("Command does not support writeConcern", str(where))
     if not isinstance(value, Document):
         return value  # the server refuses it, each command in its own words
@@ -273,6 +286,7 @@ DROPPED: Final = Rule(_drop)
 DROPPED_FLAG: Final = Rule(_dropped_flag)
 EXPRESSION: Final = Rule(expression)
 FLAG: Final = Rule(_flag)
+FLAG_OR_NULL: Final = Rule(_flag_or_null)
 LIMIT: Final = Rule(_optional(limit))
 MORE: Final = Rule(_more)
 NAMESPACE: Final = _namespace(write=False)

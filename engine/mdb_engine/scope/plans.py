@@ -323,16 +323,13 @@ def _target_definition(target: str, scope: Scope) -> Part:
 
 def _check_replaceable(namespace: str, kind: Any, options: Mapping[str, Any]) -> None:
     if kind == "view":
-        text = (
-            "PlanExecutor error during aggregation :: caused by ::"
-            f" Namespace {namespace} is a view, not a collection"
-        )
+        text = f"{_LATE}Namespace {namespace} is a view, not a collection"
         raise _failed(text, 166, "CommandNotSupportedOnView")
     if kind == "timeseries":
-        text = f"Namespace {namespace} is a timeseries collection"
+        text = f"{_LATE}Namespace {namespace} is a timeseries collection"
         raise _failed(text, 166, "CommandNotSupportedOnView")
     if options.get("capped"):
-        text = f"namespace '{namespace}' is capped so it can't be used for $out"
+        text = f"{_LATE}namespace '{namespace}' is capped so it can't be used for $out"
         raise _failed(text, 17152, "Location17152")
 
 
@@ -359,6 +356,9 @@ def _vector_search(asked: Asked, token: str) -> Part:
     found = yield from searching(asked)
     then = PLANS.get(found.physical.then)
     return (yield from (search(found) if then is None else then(found, token)))
+
+
+_LATE: Final = "PlanExecutor error during aggregation :: caused by :: "
 
 
 PLANS: Final[Mapping[str, Callable[[Asked, str], Part]]] = {

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pymongo import AsyncMongoClient
@@ -15,6 +15,7 @@ from mdb_engine.exceptions import (
     ConfigurationError,
     InitializationError,
     InvalidBSONError,
+    OverloadedError,
     UpstreamError,
 )
 from mdb_proxy.decisions import Answer, Exchange
@@ -47,6 +48,7 @@ MOST_LOST: Final = 2
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 0.25
 """Seconds between two attempts; before the second one there is none."""
+ABANDON_SECONDS: Final = 1.0
 _OVERHEAD: Final = 1024
 """Bytes of a message besides body and sections: header, flags, section headers."""
 
@@ -92,8 +94,15 @@ class Upstream:
             BSONObjectTooLargeError: the message is longer than a server takes.
             QueryValidationError: the read preference cannot be satisfied.
         """
-        rule = selector(exchange.read_preference)
-        errand = Errand(exchange, rule)
+        try:
+            return await self._exchange(exchange)
+        except asyncio.CancelledError:
+            if exchange.awaited:
+                await self._abandon(exchange)
+            raise
+
+    async def _exchange(self, exchange: Exchange) -> Answer:
+        errand = Errand(exchange, selector(exchange.read_preference))
         began = asyncio.get_running_loop().time()
         outcome = await self._first(errand)
         if isinstance(outcome, Answer):
@@ -139,6 +148,23 @@ class Upstream:
                 raise InitializationError(
                     f"{host}:{port} runs MongoDB {release}; every member must run 6.0 or newer"
                 )
+
+    async def _abandon(self, exchange: Exchange) -> None:
+        """Kill the cursor of a `getMore` that nobody waits for any more.
+
+        Closing the connection is not enough: the server goes on waiting, for as long as it was
+        asked to (6.0.5). A killed one it ends with the next write of anybody.
+        """
+        command = rawbson.Document(exchange.body)
+        kill = {
+            "killCursors": command["collection"],
+            "cursors": [command["getMore"]],
+            "$db": command["$db"],
+        }
+        again = replace(exchange, body=rawbson.encode(kill), awaited=False)
+        with suppress(UpstreamError, OverloadedError, TimeoutError):
+            async with asyncio.timeout(ABANDON_SECONDS):
+                await self._first(Errand(again, PRIMARY))
 
     async def _first(self, errand: Errand) -> Answer | Setback:
         """The first attempt: to whom it belongs, if that is known."""

@@ -218,7 +218,8 @@ INTO: Final[Sequence[Made]] = (
 )
 WRITERS: Final[Sequence[Made]] = (
     lambda d: {"$out": d.make(INTO)},
-    lambda d: {"$merge": d.make(INTO)},
+    lambda d: {"$merge": d.pick(("o1", "o2", "u"))},
+    lambda d: {"$merge": d.wrong((INTO[1],))} if d.chance(0.1) else {"$merge": "o1"},
     lambda d: {"$merge": {"into": d.make(INTO), **d.maybe(
         0.5,
         whenMatched=lambda e: e.pick(("replace", "keepExisting", "merge", "fail")),

@@ -48,7 +48,8 @@ def test_what_is_the_clients_passes(name: str) -> None:
     ],
 )
 def test_a_write_is_always_acknowledged(given: Any, expected: Any) -> None:
-    assert decoded(GENERIC["writeConcern"], given) == expected
+    place = where("writeConcern", command="insert")
+    assert shown(GENERIC["writeConcern"].decoded(lazy(given), SHOP, place)) == expected
 
 
 def test_a_session_has_an_id_and_no_more() -> None:
@@ -147,6 +148,11 @@ def test_a_list_has_no_write_concern() -> None:
             lazy({}), SHOP, where("writeConcern", command="listCollections")
         )
     assert refused.value.code == 72
+
+
+def test_a_flag_may_be_null_for_a_list() -> None:
+    assert decoded(fields.FLAG_OR_NULL, None) is DROP
+    assert decoded(fields.FLAG_OR_NULL, True) is True
 
 
 def test_what_is_dropped_must_be_right_all_the_same() -> None:

@@ -180,7 +180,7 @@ def test_commands_that_wait_have_a_lane_of_their_own(serving):
             opened(server) as upstream,
             asyncio.TaskGroup() as group,
         ):
-            waits = ask({"getMore": 1}, awaited=True)
+            waits = ask({"getMore": bson.Int64(1), "collection": "t"}, awaited=True)
             task = group.create_task(upstream.exchange(waits))
             await server.until(lambda: bool(server.seen))
             assert bson.decode((await upstream.exchange(ask({"ping": 1}))).body)["ok"] == 1
@@ -410,5 +410,31 @@ def test_a_command_waits_for_a_member_that_is_not_there_yet(serving):
                 async with serving(port=port):
                     assert bson.decode((await task).body)["ok"] == 1
                     assert bson.decode((await first).body)["ok"] == 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_wait_for_news_that_is_given_up_is_ended(serving, answered):
+    def kill(peer, message):
+        if answered:
+            peer.reply(message, {"ok": 1})
+        else:
+            peer.transport.abort()
+
+    async def run():
+        async with (
+            serving(getMore=hold, killCursors=kill) as server,
+            opened(server) as upstream,
+            asyncio.TaskGroup() as group,
+        ):
+            command = {"getMore": bson.Int64(7), "collection": "t"}
+            waits = ask(command, awaited=True, pin=server.member)
+            task = group.create_task(upstream.exchange(waits))
+            await server.until(lambda: bool(server.seen))
+            task.cancel()
+            await server.until(lambda: len(server.seen) == 2)
+            assert server.seen[1] == {"killCursors": "t", "cursors": [7], "$db": "shop"}
+        assert task.cancelled()
 
     asyncio.run(run())
