@@ -13,7 +13,7 @@ A file holds `rows`. A row holds `number`, `it`, and either the members of one s
 
 Beside the steps: `given` (commands on the physical database before), `writes` (slugs whose data
 may change; true: the caller's), `after` (facts of the physical database), `shows` (words that
-replies may hold), `needs` (what must be built before), `through` (otherwise than over the wire).
+replies may hold), `through` (otherwise than over the wire).
 
 Values are extended JSON as in `tests/support/cases.py`, and besides `$kept` (a value kept before),
 `$session` (a session id by label), `$physical` (a full physical name, "" the database),
@@ -36,8 +36,8 @@ Json = Any
 
 STEP = {"as", "line", "db", "times", "wait", "do", "sections", "flags", "wire", "drain", "from"}
 STEP |= {"code", "says", "errors", "n", "count", "ids", "reply", "absent", "closed", "silent"}
-STEP |= {"keep", "waits", "lsid", "register", "manifest"}
-ROW = {"number", "it", "steps", "given", "writes", "after", "shows", "needs", "through"}
+STEP |= {"keep", "waits", "lsid"}
+ROW = {"number", "it", "steps", "given", "writes", "after", "shows", "through"}
 OTHER = {"manifests", "slugs", "tests", "told", "version"}
 """What rows hold that are not run over the wire."""
 
@@ -81,7 +81,6 @@ class Row:
     writes: frozenset[str] = frozenset()
     after: Json = ()
     shows: tuple[str, ...] = ()
-    needs: str = ""
     through: str = "wire"
     more: Mapping[str, Json] = field(default_factory=dict)
 
@@ -123,7 +122,6 @@ def _row(file: str, row: Json) -> Row:
         writes=_writers(row.get("writes"), steps),
         after=row.get("after", ()),
         shows=tuple(row.get("shows", ())),
-        needs=row.get("needs", ""),
         through=row.get("through", "wire"),
         more=more,
     )
