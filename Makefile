@@ -53,8 +53,8 @@ quick:
 e2e: $(DONE)/test $(DONE)/clients ## unchanged clients against real servers
 	@$(BIN)/pytest tests/e2e
 
-search: $(DONE)/test ## property tests and hostile commands, many new ones; some minutes
-	@MDB_TEST_SEARCH=1 $(BIN)/pytest -q tests/property tests/e2e/test_hostile.py
+search: $(DONE)/test ## property tests, hostile commands, the matrix in every form; many minutes
+	@MDB_TEST_SEARCH=1 $(BIN)/pytest -q tests/property tests/e2e/test_hostile.py tests/e2e/test_matrix.py
 
 prove: $(DONE)/test ## 100,000 commands against a private database, fuzzed bytes; SEED=n runs one again
 	@MDB_TEST_SEARCH=1 MDB_TEST_PROVE=$(or $(COMMANDS),100000) MDB_TEST_SEED=$(or $(SEED),0) $(BIN)/pytest -q \

@@ -9,6 +9,8 @@ from hypothesis import settings
 from tests.support import config
 from tests.support.servers import NoServerError, any_server
 
+pytest.register_assert_rewrite("tests.support.rounds")
+
 # A busy machine is slow, not wrong. `make test` tries the same examples each time, so that it fails
 # for what was changed; `make search` tries many new ones.
 settings.register_profile("house", deadline=None, derandomize=True)

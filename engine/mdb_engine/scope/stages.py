@@ -119,7 +119,8 @@ def _geo_near(value: Any, scope: Scope, where: Where, _place: Place) -> Stages:
 
 _COLL_STATS: Final = frozenset({"count", "latencyStats", "queryExecStats", "storageStats"})
 _STORAGE_DETAILS: Final = [
-    f"storageStats.{n}" for n in ("indexBuilds", "indexDetails", "wiredTiger")
+    f"storageStats.{n}"
+    for n in ("indexBuilds", "indexDetails", "timeseries.bucketsNs", "wiredTiger")
 ]
 
 
