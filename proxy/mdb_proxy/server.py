@@ -393,6 +393,7 @@ def _watch(household: Household, listener: Listener) -> Watch:
     def checks() -> dict[str, bool]:
         return {
             "primary": household.has_primary,
+            "versions": household.recent,
             "stores": not household.stale,
             "apps": bool(household.current.scopes),
             "serving": not listener.stopping,
