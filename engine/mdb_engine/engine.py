@@ -28,6 +28,7 @@ from mdb_engine.exceptions import (
     NotInitializedError,
 )
 from mdb_engine.indexes.apply import apply_indexes
+from mdb_engine.indexes.auto import AutoIndexManager, Watching
 from mdb_engine.manifest.load import parse, read_document
 from mdb_engine.manifest.model import Manifest
 from mdb_engine.manifest.rules import check_together
@@ -237,7 +238,13 @@ class MongoDBEngine:
             stand_in = manifest if self._unregistered else None
             view = _view(lambda: self._known, lambda known: scope_for(given, known, stand_in))
             view()
-            self._handles[key] = scoped_database(client[self._db_name], view, self._operations)
+            database = client[self._db_name]
+            handle = scoped_database(database, view, self._operations)
+            if auto_index:
+                manager = AutoIndexManager(handle, self._jobs)
+                watch = Watching(self._operations, manager)
+                handle = scoped_database(database, view, watch)
+            self._handles[key] = handle
         return self._handles[key]
 
     def _manifest(self, slug: Any) -> Manifest:

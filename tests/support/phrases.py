@@ -214,5 +214,3 @@ def plain_names(command: Mapping[str, Any]) -> dict[str, Any]:
     """What a command says, without what the driver says of itself."""
     own = {"$clusterTime", "$db", "$readPreference", "lsid", "txnNumber"}
     return {name: value for name, value in command.items() if name not in own}
-
-

@@ -136,6 +136,7 @@ def _check(door: _Door, ask: Ask) -> None:
 async def _ask(door: _Door, ask: Ask) -> Any:
     asked = _prepared(ask, door.scope(), door.observer)
     call = calls.CALLS[ask.operation]
+    door.observer.saw(asked.command)
     with _watched(door.observer, ask.operation, asked):
         if asked.physical.plan:
             reply = await _planned(door.database, asked, ask)

