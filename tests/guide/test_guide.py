@@ -26,7 +26,9 @@ FOUND = blocks(GUIDE) if GUIDE else []
 MINIMAL = {"schema_version": "2.0", "slug": "my_app", "name": "My App"}
 MANIFEST: Mapping[str, Any] = {
     **MINIMAL,
-    "managed_indexes": {"tasks": [{"type": "regular", "keys": {"created_at": 1}, "name": "by_age"}]},
+    "managed_indexes": {
+        "tasks": [{"type": "regular", "keys": {"created_at": 1}, "name": "by_age"}]
+    },
 }
 SETTLE_SECONDS = 0.2
 
