@@ -55,9 +55,12 @@ def handed(value: Any) -> Any:
     """A part of a physical command for PyMongo's methods: documents stay the very bytes."""
     if isinstance(value, Mapping):
         return RawBSONDocument(encode(value))
+    # A Raw is a tuple too.
+    if isinstance(value, Raw):
+        return _driver(value)
     if isinstance(value, Array | list | tuple):
         return [handed(item) for item in value]
-    return _driver(value) if isinstance(value, Raw) else value
+    return value
 
 
 def _driver(value: Raw) -> Any:

@@ -11,7 +11,7 @@ from pymongo.errors import OperationFailure
 from pymongo.operations import IndexModel
 
 from mdb_engine.database import ScopedCollection, ScopedDatabase
-from mdb_engine.exceptions import CommandNotFoundError, ManifestValidationError
+from mdb_engine.exceptions import ManifestValidationError, RefusedError
 from mdb_engine.indexes.apply import OUTCOMES, REFUSED, UNAVAILABLE, WARNINGS, Report
 from mdb_engine.indexes.kinds import index_models, search_models, warnings
 from mdb_engine.manifest.indexes import IndexDefinition
@@ -76,7 +76,7 @@ async def _create(
             await collection.index_manager.create_search_index(
                 spec["name"], spec["definition"], spec["type"]
             )
-        except (CommandNotFoundError, OperationFailure):
+        except (RefusedError, OperationFailure):
             found[UNAVAILABLE].append(spec["name"])
         else:
             found["created"].append(spec["name"])

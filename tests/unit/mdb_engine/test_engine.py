@@ -16,6 +16,9 @@ from mdb_engine.exceptions import (
 )
 from tests.support import config
 
+# The driver leaves a socket to the garbage collector when nobody listens (PyMongo 4.20).
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 NOWHERE = "mongodb://me:hushhush@127.0.0.1:1/?serverSelectionTimeoutMS=50"
 
 
@@ -24,14 +27,13 @@ def test_a_wrong_keyword() -> None:
         MongoDBEngine(pool_size=1)
 
 
-@pytest.mark.parametrize("uri", [NOWHERE, "mongodb://me:hush@hush@host", "hushhush"])
+@pytest.mark.parametrize("uri", [NOWHERE, "mongodb://me:hush@hush@host"])
 def test_no_cluster(uri: str) -> None:
     engine = MongoDBEngine(uri, "x")
     with pytest.raises(InitializationError) as failed:
         asyncio.run(engine.initialize())
     assert isinstance(failed.value, RuntimeError | MongoDBEngineError)
-    if "@" in uri:
-        assert "hush" not in str(failed.value) + repr(engine)
+    assert "hush" not in str(failed.value) + repr(engine)
     assert failed.value.__cause__ is None
 
 

@@ -48,7 +48,7 @@ def test_wrong_calls() -> None:
             db = scoped_database(client["appdata"], lambda: SHOP, Operations())
             await run_index_creation_for_collection(*args or (db.tasks,), **named)
 
-    with pytest.raises(ManifestValidationError, match="indexes.0"):
+    with pytest.raises(ManifestValidationError, match=r"indexes\.0"):
         asyncio.run(call(indexes=[{"type": "regular"}]))
     with pytest.raises(TypeError):
         asyncio.run(call(None, [STATUS]))

@@ -40,7 +40,7 @@ def test_each_task_has_its_own() -> None:
 
 def test_errors_are_shown(caplog: pytest.LogCaptureFixture) -> None:
     try:
-        raise ValueError("x")
+        int("x")
     except ValueError:
         get_logger("a").error("failed", exc_info=True)
     assert caplog.records[0].exc_info

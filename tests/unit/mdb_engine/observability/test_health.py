@@ -34,6 +34,7 @@ def test_with_a_cluster() -> None:
     asyncio.run(body())
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_without_an_answer() -> None:
     async def body() -> None:
         uri = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=50"
@@ -50,7 +51,7 @@ def test_without_an_answer() -> None:
 def test_the_view_shows_the_cluster_and_nothing_else() -> None:
     async def body() -> None:
         async with recording() as (recorder, client):
-            recorder.replies["buildInfo"] = {"version": "6.0.5", "ok": 1.0}
+            recorder.replies["buildinfo"] = {"version": "6.0.5", "ok": 1.0}
             view = ClusterView(client)
             assert (await view.ping())["ok"] == 1.0
             assert (await view.server_info())["version"] == "6.0.5"
