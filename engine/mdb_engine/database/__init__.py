@@ -2,6 +2,7 @@
 
 from mdb_engine.database.collection import ScopedCollection
 from mdb_engine.database.cursors import ScopedCommandCursor, ScopedCursor
+from mdb_engine.database.gridfs import ScopedGridFSBucket
 from mdb_engine.database.handle import ScopedDatabase
 from mdb_engine.database.sessions import ScopedSession
 from mdb_engine.database.streams import ScopedChangeStream
@@ -12,5 +13,6 @@ __all__ = [
     "ScopedCommandCursor",
     "ScopedCursor",
     "ScopedDatabase",
+    "ScopedGridFSBucket",
     "ScopedSession",
 ]

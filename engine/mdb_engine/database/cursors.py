@@ -106,33 +106,29 @@ class ScopedCursor(_Reading):
         super().__init__()
         self._rim, self._fields, self._options = rim, dict(fields), options
         self._session, self._more = session, dict(more or {})
-        self._rim.check(self._ask())
+        self._rim.check(self._ask(self._fields))
 
-    def _ask(self) -> Ask:
-        fields = {name: value for name, value in self._fields.items() if value is not None}
-        limit = fields.get("limit", 0)
-        if not isinstance(limit, int) or isinstance(limit, bool):
-            msg = "limit must be an integer"
-            raise TypeError(msg)
+    def _ask(self, given: Mapping[str, Any]) -> Ask:
+        fields = {name: value for name, value in given.items() if value is not None}
+        limit = _whole(fields, "limit")
+        if _whole(fields, "skip") < 0:
+            msg = "skip must be >= 0"
+            raise ValueError(msg)
         if limit < 0:
             fields |= {"limit": -limit, "singleBatch": True}
         return Ask("find", fields, self._options, self._session, more=self._more)
 
     async def _open(self) -> Feed:
-        found: Feed = await self._rim.ask(self._ask())
+        found: Feed = await self._rim.ask(self._ask(self._fields))
         return found
 
     def _set(self, **fields: Any) -> Self:
         if self._feed is not None or self._closed:
             msg = "cannot set options after executing query"
             raise InvalidOperation(msg)
-        before = self._fields
-        self._fields = {**before, **fields}
-        try:
-            self._rim.check(self._ask())
-        except BaseException:
-            self._fields = before
-            raise
+        changed = {**self._fields, **fields}
+        self._rim.check(self._ask(changed))
+        self._fields = changed
         return self
 
     def sort(self, key_or_list: Any, direction: Any = None) -> Self:
@@ -205,7 +201,7 @@ class ScopedCursor(_Reading):
 
     async def explain(self) -> dict[str, Any]:
         """How the cluster would look for them."""
-        inner = dict(self._ask().fields)
+        inner = dict(self._ask(self._fields).fields)
         fields = {"explain": inner, "verbosity": "allPlansExecution"}
         fields["maxTimeMS"] = inner.pop("maxTimeMS", None)
         return await self._rim.run(Ask("run", fields, self._options, self._session))
@@ -234,6 +230,14 @@ class ScopedCursor(_Reading):
             msg = "a slice goes from a lower to a higher place"
             raise IndexError(msg)
         return self._set(skip=begin, limit=index.stop - begin)
+
+
+def _whole(fields: Mapping[str, Any], name: str) -> int:
+    value = fields.get(name, 0)
+    if not isinstance(value, int) or isinstance(value, bool):
+        msg = f"{name} must be an integer"
+        raise TypeError(msg)
+    return value
 
 
 class ScopedCommandCursor(_Reading):

@@ -1,6 +1,8 @@
 import asyncio
+import gc
 import subprocess
 import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +20,13 @@ from tests.support import config
 
 # The driver leaves a socket to the garbage collector when nobody listens (PyMongo 4.20).
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    yield
+    gc.collect()
+
 
 NOWHERE = "mongodb://me:hushhush@127.0.0.1:1/?serverSelectionTimeoutMS=50"
 

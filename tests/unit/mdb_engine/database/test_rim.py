@@ -15,7 +15,8 @@ from tests.support.recorders import Recorder, recording
 def test_whoever_finds_the_door_meets_the_kernel(on_recorder: Callable[..., None]) -> None:
     async def body(db: ScopedDatabase, recorder: Recorder) -> None:
         rim = db._rim
-        await rim.ask(Ask("find", {"find": "tasks", "filter": {}}, Options()))
+        feed = await rim.ask(Ask("find", {"find": "tasks", "filter": {}}, Options()))
+        await feed.take(None)
         assert recorder.seen[0]["find"] == "shop_tasks"
         with pytest.raises(RefusedError):
             await rim.run(Ask("run", {"dropUser": "x"}, Options()))

@@ -17,6 +17,12 @@ def test_transactions_in_every_spelling() -> None:
         async with recording() as (recorder, client):
             recorder.hello["setName"] = "rs0"
             db = scoped_database(client["appdata"], lambda: SHOP, Operations())
+
+            async def goes_wrong(session: ScopedSession) -> None:
+                async with await session.start_transaction():
+                    await db.tasks.insert_one({}, session=session)
+                    raise ZeroDivisionError
+
             async with await ScopedSession(client.start_session()) as session:
                 async with session.start_transaction():
                     await db.tasks.insert_one({}, session=session)
@@ -24,9 +30,7 @@ def test_transactions_in_every_spelling() -> None:
                         await db.command("dropDatabase", session=session)
                     assert session.in_transaction
                 with pytest.raises(ZeroDivisionError):
-                    async with await session.start_transaction():
-                        await db.tasks.insert_one({}, session=session)
-                        1 / 0  # noqa: B018 - something goes wrong
+                    await goes_wrong(session)
 
                 async def work(given: ScopedSession) -> str:
                     assert given is session
@@ -38,7 +42,8 @@ def test_transactions_in_every_spelling() -> None:
             assert session.has_ended
         names = [next(iter(each)) for each in recorder.seen]
         assert names == [
-            "insert", "commitTransaction", "insert", "abortTransaction", "find", "commitTransaction",
+            "insert", "commitTransaction", "insert", "abortTransaction",
+            "find", "commitTransaction",
         ]  # fmt: skip
 
     asyncio.run(body())

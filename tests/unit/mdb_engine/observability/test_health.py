@@ -1,4 +1,5 @@
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -46,6 +47,7 @@ def test_without_an_answer() -> None:
         }
 
     asyncio.run(body())
+    gc.collect()
 
 
 def test_the_view_shows_the_cluster_and_nothing_else() -> None:
