@@ -17,7 +17,7 @@ SAID = ["hello notes\nday 1\n", "$where at filter.$where\n1\n"]
 SECONDS = 120
 
 
-@pytest.mark.parametrize(("block", "said"), zip(BLOCKS, SAID, strict=True))
+@pytest.mark.parametrize(("block", "said"), list(zip(BLOCKS, SAID, strict=True)))
 def test_python(mongo_uri: str, block: str, said: str) -> None:
     name = f"papers_{uuid4().hex[:12]}"
     try:
