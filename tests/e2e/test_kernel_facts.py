@@ -365,7 +365,8 @@ def test_a_failed_out_leaves_nothing_behind(stocked: Any) -> None:
     assert "@@" not in found["errmsg"]
     into_view = [{"$out": "v"}]
     found = planned(stocked, {"aggregate": "tasks", "pipeline": into_view, "cursor": {}})
-    assert (found["code"], found["errmsg"]) == (166, "Namespace app.v is a view, not a collection")
+    assert found["code"] == 166
+    assert found["errmsg"].endswith(":: Namespace app.v is a view, not a collection")
     names = stocked.list_collection_names()
     assert [name for name in names if "@@" in name or "never" in name] == []
 
