@@ -1,4 +1,7 @@
-"""The same commands, once through the proxy and once on a private database: the same replies."""
+"""The same commands, once through the proxy and once on a private database: the same replies.
+
+A readable table; `test_differential.py` does the same with random commands.
+"""
 
 import datetime
 from collections.abc import Iterator
