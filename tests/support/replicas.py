@@ -93,6 +93,15 @@ class Member:
             self.process.wait()
             self.process = None
 
+    def said(self) -> dict[str, Any]:
+        """Give what it says of itself, or why it does not."""
+        try:
+            with self.client() as client:
+                return client.admin.command("hello")
+        except PyMongoError as error:
+            ended = self.process and self.process.poll()
+            return {"error": str(error)[:200], "ended": ended}
+
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Let it do nothing at all, its sockets stay open: a machine that hangs."""
@@ -133,17 +142,14 @@ class ReplicaSet:
     @property
     def primary(self) -> Member:
         """Give the member that takes writes now; waits for one."""
-        found: list[Member] = []
-
-        def look() -> bool:
-            for each in self.members:
-                with suppress(PyMongoError), each.client() as client:
-                    if client.admin.command("hello")["isWritablePrimary"]:
-                        found.append(each)
-            return bool(found)
-
-        until(look, "a primary")
-        return found[-1]
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline:
+            said = [each.said() for each in self.members]
+            for each, hello in zip(self.members, said, strict=True):
+                if hello.get("isWritablePrimary"):
+                    return each
+            time.sleep(0.02)
+        raise AssertionError(f"no primary within {DEADLINE} s: {said}")
 
     def step_down(self) -> Member:
         """Make the primary a secondary; give it."""
