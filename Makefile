@@ -36,7 +36,7 @@ run: platform $(RUN_DONE) ## a MongoDB and the proxy in front of it; prints a UR
 	@exec $(BIN)/mdb dev
 
 test: $(DONE)/test $(DONE)/clients lint ## everything: what check does, papers, real servers
-	@MDB_TEST_REQUIRED=1 $(BIN)/pytest $(QUICK) tests/papers tests/e2e --cov --cov-report=term:skip-covered
+	@MDB_TEST_REQUIRED=1 $(BIN)/pytest $(QUICK) tests/papers tests/guide tests/e2e --cov --cov-report=term:skip-covered
 
 check: $(DONE)/test lint quick ## the fast part, without a server
 

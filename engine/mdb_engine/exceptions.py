@@ -16,6 +16,10 @@ class InitializationError(MongoDBEngineError, RuntimeError):
     """The cluster did not answer when we started."""
 
 
+class NotInitializedError(MongoDBEngineError, RuntimeError):
+    """The engine is used before `initialize()` or after `shutdown()`."""
+
+
 class ManifestValidationError(MongoDBEngineError, ValueError):
     """A manifest breaks a rule. Carries where and why.
 
@@ -72,7 +76,35 @@ class RefusedError(MongoDBEngineError, ValueError):
 
 
 class QueryValidationError(RefusedError):
-    """A filter, pipeline or update holds something that is not allowed, or too much of it."""
+    """A filter, pipeline or update holds something that is not allowed, or too much of it.
+
+    Attributes:
+        query_type: the command, where it is known; "" elsewhere.
+    """
+
+    query_type = ""
+
+    @property
+    def message(self) -> str:
+        """The reason."""
+        return self.reason
+
+    @property
+    def path(self) -> str:
+        """Where in the command, dotted."""
+        return self.at
+
+    @property
+    def operator(self) -> str:
+        """The operator or stage that it is about; "" when it is none."""
+        steps = (step for step in reversed(self.at.split(".")) if step.startswith("$"))
+        return next(steps, "")
+
+    @property
+    def context(self) -> dict[str, str]:
+        """All of it, for a log line."""
+        names = ("query_type", "operator", "path")
+        return {name: value for name in names if (value := getattr(self, name))}
 
 
 class FailedToParseError(RefusedError):
@@ -129,7 +161,7 @@ class CursorNotFoundError(RefusedError):
     code, code_name, http_status = 43, "CursorNotFound", 404
 
 
-class NotSingleValueFieldError(RefusedError):
+class NotSingleValueFieldError(QueryValidationError):
     """An upsert's filter gives the hidden tag a second value."""
 
     code, code_name = 54, "NotSingleValueField"
@@ -141,7 +173,7 @@ class CommandNotFoundError(RefusedError):
     code, code_name, http_status = 59, "CommandNotFound", 404
 
 
-class ImmutableFieldError(RefusedError):
+class ImmutableFieldError(QueryValidationError):
     """An update would change the app's tag."""
 
     code, code_name = 66, "ImmutableField"
@@ -227,9 +259,24 @@ class BSONObjectTooLargeError(RefusedError):
 
 
 class ResourceLimitExceeded(RefusedError):
-    """A document or a batch is larger than the app may send."""
+    """A document or a batch is larger than the app may send.
+
+    Attributes:
+        limit_type: which limit; "" where it is not known.
+        limit_value, actual_value: in the limit's unit (bytes of a document); None: not known.
+        context: what else helps; the index of the document in a batch.
+    """
 
     code, code_name, http_status = 2, "BadValue", 413
+    limit_type = ""
+    limit_value: int | None = None
+    actual_value: int | None = None
+    context: dict[str, int] | None = None
+
+    @property
+    def message(self) -> str:
+        """The reason."""
+        return self.reason
 
 
 class MatchShapeError(RefusedError):

@@ -33,6 +33,7 @@ from mdb_proxy.directory import Directory
 from mdb_proxy.holdings import Holdings
 from mdb_proxy.metrics import FAILED, OK
 from mdb_proxy.quotas import shared
+from mdb_proxy.upstream import OLDEST_WIRE_VERSION
 
 Database = AsyncDatabase[dict[str, Any]]
 FOLLOW_SECONDS: Final = 1.0
@@ -109,6 +110,12 @@ class Household:
     def has_primary(self) -> bool:
         """Whether the cluster has a member that takes writes, as far as the driver knows."""
         return self.database.client.topology_description.has_writable_server()
+
+    @property
+    def recent(self) -> bool:
+        """Whether every member that the driver knows runs a version that we support."""
+        known = self.database.client.topology_description.known_servers
+        return all(each.max_wire_version >= OLDEST_WIRE_VERSION for each in known)
 
     async def open(self, settle: float) -> None:
         """Register the manifests' slugs and read the stores for the first time.

@@ -304,6 +304,7 @@ def checks(household: Household, listener: Listener) -> dict[str, bool]:
     """What must hold before clients are sent to a process."""
     return {
         "primary": household.has_primary,
+        "versions": household.recent,
         "stores": not household.stale,
         "apps": bool(household.current.scopes),
         "serving": not listener.stopping,

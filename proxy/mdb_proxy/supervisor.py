@@ -155,7 +155,7 @@ class _Office:
         return Watch(answers(loop), checks, lambda: all_numbers(statuses()), page)
 
 
-CHECKS: Final = ("primary", "stores", "apps", "serving")
+CHECKS: Final = ("primary", "versions", "stores", "apps", "serving")
 
 
 def all_checks(statuses: Sequence[Said | None], *, stopping: bool) -> dict[str, bool]:

@@ -43,7 +43,14 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     folder = tmp_path_factory.mktemp("replicas")
     with (
         replica_set(folder) as replicas,
-        serving(replicas.uri, ROOT / "manifests", folder / "proxy.log", **AT_ONCE) as proxy,
+        # the driver's name for how long a member may be silent
+        serving(
+            f"{replicas.uri}&connectTimeoutMS=3000",
+            ROOT / "manifests",
+            folder / "proxy.log",
+            behind=replicas.uri,
+            **AT_ONCE,
+        ) as proxy,
     ):
         yield Front(replicas, proxy)
 

@@ -44,6 +44,11 @@ def kill(replicas: ReplicaSet) -> None:
     killed.start()
 
 
+def freeze(replicas: ReplicaSet) -> None:
+    with replicas.primary.frozen():
+        replicas.primary  # noqa: B018 - waits for another one
+
+
 def strike(front: Front, uri: str, how: Any) -> tuple[list[Worker], list[Worker]]:
     """Do it to the primary under load; give the workers with the driver's retries and without."""
     with clients(uri, "on") as on, clients(uri, "off", retryWrites=False, retryReads=False) as off:
@@ -67,7 +72,7 @@ def check_stored(behind: Any, workers: list[Worker], how: Any) -> int:
         missing = len(set(worker.acknowledged) - stored)
         counted = behind["counts"].find_one({"_id": worker.name})["n"]
         assert counted <= worker.tried
-        if how is kill and worker.name.endswith("one"):
+        if how is not step_down and worker.name.endswith("one"):
             lost += missing + max(0, worker.steps - counted)
         else:
             assert missing == 0
@@ -78,7 +83,7 @@ def check_stored(behind: Any, workers: list[Worker], how: Any) -> int:
     return lost
 
 
-@pytest.mark.parametrize("how", [step_down, kill])
+@pytest.mark.parametrize("how", [step_down, kill, freeze])
 def test_nothing_is_lost_or_done_twice(front: Front, measured: Any, how: Any) -> None:
     on, off = strike(front, front.proxy.uris["shop"], how)
     with front.proxy.client("shop") as client:
@@ -86,7 +91,10 @@ def test_nothing_is_lost_or_done_twice(front: Front, measured: Any, how: Any) ->
     seen = codes([error for worker in off for error in worker.errors])
     rounds = sum(worker.rounds for worker in [*on, *off])
     what = f"{how.__name__} x{TIMES}, {rounds} rounds"
-    measured(f"{what}: driver's retries off {dict(seen)}; lost by w: 1 {lost}")
+    slowest = max(worker.slowest for worker in [*on, *off])
+    measured(
+        f"{what}: driver's retries off {dict(seen)}; lost by w: 1 {lost}; slowest {slowest:.1f} s"
+    )
     # With the driver's retries: nothing at all. Without: only what nobody can know.
     assert [worker.errors for worker in on] == [[], []]
     allowed = UNKNOWN if how is step_down else UNKNOWN | {LOST_CONNECTION}
@@ -145,7 +153,7 @@ def test_a_cursor_ends_with_its_member(front: Front, name: str) -> None:
 
 
 @pytest.mark.skipif(not config.SEARCH, reason="MDB_TEST_SEARCH is not set: for comparison only")
-@pytest.mark.parametrize("how", [step_down, kill])
+@pytest.mark.parametrize("how", [step_down, kill, freeze])
 def test_the_same_without_a_proxy(front: Front, measured: Any, how: Any) -> None:
     on, off = strike(front, front.replicas.uri.replace("/?", "/direct?"), how)
     with front.replicas.client() as client:

@@ -17,7 +17,7 @@ from tests.support import config
 from tests.support.corpus import SHAPES, damaged, kept
 from tests.support.talks import MEMBER, Talk, World, heard, message, one_frame
 
-TURNS: Final = 100_000 if config.PROVE else 400
+TURNS: Final = 20_000 if config.PROVE else 400
 LIFETIME: Final = 40
 """Frames that one connection hears before it is replaced."""
 

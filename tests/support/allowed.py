@@ -15,7 +15,7 @@ Allows = Callable[[Difference], bool]
 _LIMIT: Final = re.compile(
     "(?:query|pipeline|regular expression|expression) exceeds the (?:maximum|iteration)"
 )
-_TAG: Final = re.compile(r'app_id: "lab"(?:, )?')
+_TAG: Final = re.compile(r'app_id: "lab", |(?:, )?app_id: "lab"')
 _TEMPORARY: Final = re.compile(r"(collection: [^.]+\.)tmp\.agg_out\.<uuid>")
 _LATE: Final = "PlanExecutor error during aggregation :: caused by :: "
 _OPTIMIZED: Final = re.compile("(?:Failed to optimize expression :: caused by :: )+")

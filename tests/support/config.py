@@ -12,6 +12,9 @@ REQUIRED = CI or "MDB_TEST_REQUIRED" in os.environ
 SERVER = os.environ.get("MDB_TEST_URI", "")
 """A replica set that the tests may fill and empty databases on."""
 
+GUIDE = os.environ.get("MDB_GUIDE", "")
+"""The guide that users were given; its text is not part of the project."""
+
 SEARCH = "MDB_TEST_SEARCH" in os.environ
 """Property tests try many new examples instead of the same few."""
 

@@ -24,7 +24,8 @@ class Fault:
         how: "cut" closes both ends, "reset" the same by RST, "stall" lets nothing more through,
             "half" closes the server's end and tells the client nothing.
         times: how many messages. met: how many there were.
-        beyond: a message was shorter than that and came through whole.
+        whole: a message was just as long as that: it came through, then the fault.
+        beyond: a message was shorter than that, and there was no fault.
     """
 
     marker: bytes
@@ -33,6 +34,7 @@ class Fault:
     how: Literal["cut", "reset", "stall", "half"] = "cut"
     times: int = 1
     met: int = 0
+    whole: bool = False
     beyond: bool = False
 
 
@@ -72,7 +74,11 @@ class Connection:
     def _beyond(self, data: bytes) -> bool:
         """Whether the message that begins here is shorter than what is let through."""
         fault = self.fault
-        if fault is None or self.left != fault.at or fault.at <= int.from_bytes(data[:4], "little"):
+        if fault is None or self.left != fault.at:
+            return False
+        length = int.from_bytes(data[:4], "little")
+        fault.whole = fault.whole or fault.at == length
+        if fault.at <= length:
             return False
         fault.beyond, self.fault = True, None
         return True

@@ -1,6 +1,7 @@
 """Clients that write and read without a pause, and remember what they were told."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ class Worker:
         acknowledged: `_id` of documents that were said to be stored.
         steps: increments that were said to be done. tried: increments that were asked for.
         rounds: of an insert, a batch, an increment and a read.
-        errors: what it was told instead.
+        errors: what it was told instead. slowest: seconds that the longest command took.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Worker:
     tried: int = 0
     rounds: int = 0
     errors: list[PyMongoError] = field(default_factory=list)
+    slowest: float = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop."""
@@ -51,11 +53,14 @@ class Worker:
             self.rounds += 1
 
     def _ask(self, work: Callable[[], object], ids: Sequence[str]) -> bool:
+        began = time.monotonic()
         try:
             work()
         except PyMongoError as error:
             self.errors.append(error)
             return False
+        finally:
+            self.slowest = max(self.slowest, time.monotonic() - began)
         self.acknowledged += ids
         return True
 

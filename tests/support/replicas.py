@@ -1,6 +1,7 @@
 """A replica set of several real mongods that tests may step down, kill and start again."""
 
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -92,10 +93,24 @@ class Member:
             self.process.wait()
             self.process = None
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it do nothing at all, its sockets stay open: a machine that hangs."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def client(self, **options: Any) -> Client:
         """Give a client of this member alone."""
         return MongoClient(
-            self.address, directConnection=True, serverSelectionTimeoutMS=2_000, **options
+            self.address,
+            directConnection=True,
+            serverSelectionTimeoutMS=2_000,
+            connectTimeoutMS=2_000,
+            **options,
         )
 
 

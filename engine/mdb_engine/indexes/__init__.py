@@ -1,6 +1,16 @@
 """Indexes of an app: from its manifest to the server."""
 
 from mdb_engine.indexes.apply import Report, apply_indexes
+from mdb_engine.indexes.auto import AutoIndexManager
 from mdb_engine.indexes.kinds import INDEX_TYPES, index_models, search_models
+from mdb_engine.indexes.manual import run_index_creation_for_collection
 
-__all__ = ["INDEX_TYPES", "Report", "apply_indexes", "index_models", "search_models"]
+__all__ = [
+    "INDEX_TYPES",
+    "AutoIndexManager",
+    "Report",
+    "apply_indexes",
+    "index_models",
+    "run_index_creation_for_collection",
+    "search_models",
+]

@@ -65,6 +65,18 @@ def load_manifest(path: Path, *, trusted: Collection[str] = ()) -> Manifest:
     Raises:
         ManifestValidationError: unreadable, not JSON, or against a rule; `source` is its name.
     """
+    document = read_document(path)
+    slug = document.get("slug") if isinstance(document, dict) else None
+    by_operator = isinstance(slug, str) and slug in trusted
+    return parse(document, source=path.name, trusted=by_operator)
+
+
+def read_document(path: Path) -> Any:
+    """The JSON of a file as it stands there; comments are tolerated.
+
+    Raises:
+        ManifestValidationError: unreadable, or not JSON.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -73,12 +85,9 @@ def load_manifest(path: Path, *, trusted: Collection[str] = ()) -> Manifest:
     except UnicodeDecodeError:
         raise ManifestValidationError("the file is not UTF-8", source=path.name) from None
     try:
-        document = read_json(text)
+        return read_json(text)
     except ManifestValidationError as error:
         raise ManifestValidationError(error.reason, source=path.name) from None
-    slug = document.get("slug") if isinstance(document, dict) else None
-    by_operator = isinstance(slug, str) and slug in trusted
-    return parse(document, source=path.name, trusted=by_operator)
 
 
 def load_folder(folder: Path, *, trusted: Collection[str] = ()) -> dict[str, Manifest]:

@@ -2,6 +2,12 @@
 
 from mdb_proxy.upstream.discovery import ClusterFeatures
 from mdb_proxy.upstream.pool import PoolSettings
-from mdb_proxy.upstream.upstream import Upstream, open_upstream
+from mdb_proxy.upstream.upstream import OLDEST_WIRE_VERSION, Upstream, open_upstream
 
-__all__ = ["ClusterFeatures", "PoolSettings", "Upstream", "open_upstream"]
+__all__ = [
+    "OLDEST_WIRE_VERSION",
+    "ClusterFeatures",
+    "PoolSettings",
+    "Upstream",
+    "open_upstream",
+]

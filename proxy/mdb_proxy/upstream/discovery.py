@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError as PyMongoConfigurationError
+from pymongo.errors import NetworkTimeout
 from pymongo.server_description import ServerDescription
 from pymongo.topology_description import TopologyDescription
 
@@ -71,6 +72,13 @@ class Discovery:
     def members(self) -> Sequence[ServerDescription]:
         """All members, known or not."""
         return list(self.description.server_descriptions().values())
+
+    @property
+    def silent(self) -> frozenset[Address]:
+        """Members that take a monitor's question and give no answer: hung, or cut off."""
+        return frozenset(
+            _address(each) for each in self.members if isinstance(each.error, NetworkTimeout)
+        )
 
     async def select(self, selector: Selector) -> Address:
         """A suitable member; waits for one, at most the selection timeout.

@@ -11,7 +11,7 @@ from mdb_proxy.upstream.pool import Pool, PoolSettings
 
 Address = tuple[str, int]
 
-PRUNE_SECONDS: Final = 10.0
+PRUNE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,18 @@ class Lanes:
         lane = self._lanes.get(member)
         return lane.busy if lane is not None else 0
 
-    def prune(self, members: Collection[Address]) -> None:
-        """Close idle connections, and the pools of members that the cluster no longer has."""
+    def prune(
+        self, members: Collection[Address], silent: Collection[Address] = frozenset()
+    ) -> None:
+        """Close idle connections, and the pools of members that the cluster no longer has.
+
+        Who waits for an answer of a silent member is told that there will be none.
+        """
         for member, lane in list(self._lanes.items()):
             left = member not in members
+            if member in silent:
+                lane.ordinary.cut()
+                lane.awaited.cut()
             lane.ordinary.prune(everything=left)
             lane.awaited.prune(everything=left)
             if left and lane.ordinary.empty and lane.awaited.empty:
@@ -66,7 +74,10 @@ class Lanes:
 
     @contextmanager
     def pruning(
-        self, members: Callable[[], Collection[Address]], seconds: float = PRUNE_SECONDS
+        self,
+        members: Callable[[], Collection[Address]],
+        silent: Callable[[], Collection[Address]] = frozenset,
+        seconds: float = PRUNE_SECONDS,
     ) -> Iterator[None]:
         """Prune every so many seconds while the block runs; a timer, no task."""
         loop = asyncio.get_running_loop()
@@ -74,7 +85,7 @@ class Lanes:
 
         def tick() -> None:
             nonlocal timer
-            self.prune(members())
+            self.prune(members(), silent())
             timer = loop.call_later(seconds, tick)
 
         timer = loop.call_later(seconds, tick)

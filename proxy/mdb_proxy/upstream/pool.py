@@ -92,6 +92,11 @@ class Pool:
                 connection.close()
         self._idle = kept
 
+    def cut(self) -> None:
+        """Close every connection at once, also those that wait for an answer."""
+        for connection in list(self._open):
+            connection.abort()
+
     async def close(self) -> None:
         """Close everything; ends when no socket is left."""
         self._closed = True

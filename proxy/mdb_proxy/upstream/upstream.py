@@ -294,7 +294,7 @@ async def open_upstream(
         except PyMongoError as error:
             raise InitializationError("the cluster cannot be looked up") from error
         discovery = Discovery(client, selection_timeout, lanes.busy)
-        with lanes.pruning(lambda: discovery.addresses):
+        with lanes.pruning(lambda: discovery.addresses, lambda: discovery.silent):
             yield Upstream(discovery, lanes, target, selection_timeout)
     finally:
         await lanes.close()

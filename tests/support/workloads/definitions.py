@@ -99,7 +99,7 @@ def drop_indexes(dice: Dice) -> dict[str, Any]:
             (2, lambda d: {"n": 1}),
             (1, lambda d: {"loc": "2dsphere"}),
             (1, lambda d: d.some(NAMES, 2)),
-            (1, lambda d: 5),
+            (1, lambda d: d.wrong((lambda _: 5,))),
         )
     )(dice)
     return {"dropIndexes": collection(dice), "index": index}
@@ -107,18 +107,24 @@ def drop_indexes(dice: Dice) -> dict[str, Any]:
 
 CHANGES: Final[Sequence[Made]] = (
     lambda d: {"index": {"name": d.pick(NAMES), "hidden": d.chance(0.5)}},
-    lambda d: {"index": {"keyPattern": {"d": 1}, "expireAfterSeconds": d.pick((10**9, "x", -1))}},
+    lambda d: {"index": {"keyPattern": {"d": 1}, "expireAfterSeconds": 10**9}},
     lambda d: {"index": {"name": "n_1", "prepareUnique": True}},
-    lambda d: {"index": {"name": "n_1", "bogus": 1}},
-    lambda d: {"index": {}},
-    lambda d: {"index": 5},
-    lambda d: {"validationLevel": d.pick(("off", "moderate", "bogus"))},
-    lambda d: {"validationAction": d.pick(("warn", "error", 5))},
+    lambda d: d.wrong(WRONG_CHANGES),
+    lambda d: {"validationLevel": d.pick(("off", "moderate"))},
+    lambda d: {"validationAction": d.pick(("warn", "error"))},
     lambda d: {"expireAfterSeconds": 10**9},
     lambda d: {"cappedSize": 16384},
     lambda d: {"cappedMax": 7},
-    lambda d: {"bogus": 1},
     lambda d: {},
+)
+WRONG_CHANGES: Final[Sequence[Made]] = (
+    lambda d: {"bogus": 1},
+    lambda d: {"index": {"name": "n_1", "bogus": 1}},
+    lambda d: {"index": {}},
+    lambda d: {"index": 5},
+    lambda d: {"index": {"keyPattern": {"d": 1}, "expireAfterSeconds": d.pick(("x", -1))}},
+    lambda d: {"validationLevel": "bogus"},
+    lambda d: {"validationAction": 5},
 )
 
 

@@ -6,6 +6,7 @@ With a real cluster: tests/e2e.
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -238,6 +239,17 @@ def test_a_primary(there: bool) -> None:
             return there
 
     assert household(Described()).has_primary is there
+
+
+@pytest.mark.parametrize(("versions", "recent"), [([], True), ([17, 21], True), ([21, 13], False)])
+def test_a_member_that_is_too_old(versions: list[int], recent: bool) -> None:
+    class Described(Stores):
+        client = topology_description = property(lambda self: self)
+        known_servers = property(
+            lambda _: [SimpleNamespace(max_wire_version=version) for version in versions]
+        )
+
+    assert household(Described()).recent is recent
 
 
 def test_nothing_secret_is_shown() -> None:

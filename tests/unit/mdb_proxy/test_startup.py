@@ -134,7 +134,13 @@ def test_what_the_admin_pages_ask() -> None:
         household.stale = True
         household.database = Clustered(False)  # type: ignore[assignment]
         watch = _watch(household, found.listener)
-        assert watch.checks() == {"primary": False, "stores": False, "apps": True, "serving": True}
+        assert watch.checks() == {
+            "primary": False,
+            "versions": True,
+            "stores": False,
+            "apps": True,
+            "serving": True,
+        }
         assert watch.numbers() == {"apps": 2, "connections": 2, "cluster": "6.0.5"}
         assert await asyncio.to_thread(watch.alive)
         page = watch.metrics().decode()
@@ -197,6 +203,7 @@ class Clustered:
     def __init__(self, has_primary: bool) -> None:
         self.client = self.topology_description = self
         self.has_writable_server = lambda: has_primary
+        self.known_servers: list[Any] = []
 
 
 # Starting, without a cluster. With one: tests/e2e.

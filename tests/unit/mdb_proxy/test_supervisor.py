@@ -18,7 +18,7 @@ from tests.support.servers import free_port
 from tests.support.talks import World
 from tests.unit.mdb_proxy.test_startup import never, open_house
 
-GOOD = {"primary": True, "stores": True, "apps": True, "serving": True}
+GOOD = {"primary": True, "versions": True, "stores": True, "apps": True, "serving": True}
 FINE = {"checks": GOOD, "numbers": {"apps": 2, "connections": 3, "cluster": "6.0.5"}}
 STALE = {**FINE, "checks": {**GOOD, "stores": False}}
 

@@ -48,7 +48,13 @@ def test_how_it_is() -> None:
     async def work(desk: Desk, found: House) -> None:
         await found.visitor("shop")
         assert await answered(desk, op="status") == {
-            "checks": {"primary": True, "stores": True, "apps": True, "serving": True},
+            "checks": {
+                "primary": True,
+                "versions": True,
+                "stores": True,
+                "apps": True,
+                "serving": True,
+            },
             "numbers": {"apps": 2, "connections": 1, "cluster": "6.0.5"},
         }
 

@@ -49,6 +49,8 @@ class Peer(asyncio.Protocol):
         self.server.lost.append(self.number)
 
     def data_received(self, data: bytes) -> None:
+        if self.server.hung:
+            return
         for frame in self.frames.feed(data):
             if frame.opcode == OP_MSG:
                 self.server.receive(self, parse_message(frame))
@@ -75,6 +77,7 @@ class FakeServer:
         script: command name -> what happens instead.
         seen: every command but hello, decoded, with the documents of its sections.
         lost: numbers of connections that are closed.
+        hung: it takes bytes and does nothing.
     """
 
     def __init__(self, script: Mapping[str, Handler]) -> None:
@@ -82,6 +85,7 @@ class FakeServer:
         self.hello: dict[str, Any] = dict(HELLO)
         self.peers: list[Peer] = []
         self.lost: list[int] = []
+        self.hung = False
         self.seen: list[dict[str, Any]] = []
 
     def receive(self, peer: Peer, message: Message) -> None:

@@ -438,3 +438,19 @@ def test_a_wait_for_news_that_is_given_up_is_ended(serving, answered):
         assert task.cancelled()
 
     asyncio.run(run())
+
+
+def test_a_member_that_falls_silent_is_not_waited_for(serving):
+    async def run():
+        def hang(peer, message):
+            peer.server.hung = True
+
+        async with (
+            serving(insert=hang) as server,
+            opened(server, "?connectTimeoutMS=200&heartbeatFrequencyMS=500") as upstream,
+        ):
+            with pytest.raises(UpstreamError, match="broke"):
+                async with asyncio.timeout(10):
+                    await upstream.exchange(ask({"insert": "t"}))
+
+    asyncio.run(run())

@@ -1,0 +1,105 @@
+"""AutoIndexManager: frequent queries get their index, in the background, a few per collection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from mdb_engine.background import Supervisor
+from mdb_engine.database import ScopedDatabase
+from mdb_engine.exceptions import MongoDBEngineError
+from mdb_engine.observability.operations import Observer
+from mdb_engine.scope.shapes import Keys, shape_of
+
+SIGHTS: Final = 3
+MOST: Final = 10
+PREFIX: Final = "auto_"
+UNUSED: Final = timedelta(hours=1)
+"""How long an index may be without a use before it makes room for another."""
+
+_REMEMBERED: Final = 1_000
+"""Shapes that are counted at once; then counting begins anew."""
+
+log = structlog.get_logger("mdb_engine.indexes")
+
+
+class AutoIndexManager:
+    """Watches the queries of one app; at the third of a shape its index is built, one at a time."""
+
+    def __init__(self, db: ScopedDatabase, jobs: Supervisor) -> None:
+        self._db, self._jobs = db, jobs
+        self._seen: Counter[tuple[str, Keys]] = Counter()
+        self._building = asyncio.Lock()
+        self.created: list[str] = []
+
+    def saw(self, command: Mapping[str, Any]) -> None:
+        """Notice a logical command."""
+        shape = shape_of(command)
+        collection = command.get("find", command.get("aggregate"))
+        if shape is None or not shape.index or not isinstance(collection, str):
+            return
+        key = (collection, shape.index)
+        if len(self._seen) >= _REMEMBERED and key not in self._seen:
+            self._seen.clear()
+        self._seen[key] += 1
+        if self._seen[key] == SIGHTS:
+            self._jobs.start("index.auto", lambda: self._build(collection, shape.index))
+
+    async def _build(self, collection: str, keys: Keys) -> None:
+        async with self._building:
+            place = self._db[collection]
+            try:
+                if await self._has_room(collection, keys):
+                    name = auto_name(keys)
+                    await place.create_index(list(keys), name=name)
+                    self.created.append(f"{collection}.{name}")
+                    log.info("index.created", app=self._db.app_slug, on=collection, index=name)
+            except MongoDBEngineError as error:
+                log.warning("index.not_created", on=collection, reason=type(error).__name__)
+
+    async def _has_room(self, collection: str, keys: Keys) -> bool:
+        """Whether the index is missing and may be made; one that nobody uses makes room."""
+        indexes = await self._db[collection].index_manager.list_indexes()
+        if not indexes or any(serves(index["key"], keys) for index in indexes):
+            return False
+        own = [index["name"] for index in indexes if index["name"].startswith(PREFIX)]
+        return len(own) < MOST or await self._drop_unused(collection, own)
+
+    async def _drop_unused(self, collection: str, own: list[str]) -> bool:
+        place, before = self._db[collection], datetime.now(UTC) - UNUSED
+        async for found in place.aggregate([{"$indexStats": {}}]):
+            used = found["accesses"]
+            since = used["since"].replace(tzinfo=UTC)
+            if found["name"] in own and not used["ops"] and since < before:
+                await place.drop_index(found["name"])
+                log.info("index.dropped", app=self._db.app_slug, on=collection, index=found["name"])
+                return True
+        return False
+
+
+def auto_name(keys: Keys) -> str:
+    """`auto_status_1_created_at_-1`, cut where the server would refuse it."""
+    return (PREFIX + "_".join(f"{name}_{direction}" for name, direction in keys))[:120]
+
+
+def serves(have: Mapping[str, Any], keys: Keys) -> bool:
+    """Whether an index begins with these keys."""
+    return tuple(have.items())[: len(keys)] == keys
+
+
+class Watching:
+    """An observer that also shows an index manager what is asked."""
+
+    def __init__(self, observer: Observer, manager: AutoIndexManager) -> None:
+        self._observer, self._manager = observer, manager
+        self.refused, self.done, self.capped = observer.refused, observer.done, observer.capped
+
+    def saw(self, command: Mapping[str, Any]) -> None:
+        """Tell both."""
+        self._observer.saw(command)
+        self._manager.saw(command)
