@@ -6,19 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mdb_engine.exceptions import (
-    ImmutableFieldError,
-    NotSingleValueFieldError,
     QueryValidationError,
     RefusedError,
     ResourceLimitExceeded,
 )
 from mdb_engine.rawbson import Document
 from mdb_engine.scope.model import Limits, Physical
+from mdb_engine.scope.statements import STATEMENT_ERRORS
 
-_KINDS: Final[Mapping[int, type[RefusedError]]] = {
-    kind.code: kind
-    for kind in (ImmutableFieldError, NotSingleValueFieldError, ResourceLimitExceeded)
-}
+_KINDS: Final[Mapping[int, type[RefusedError]]] = {kind.code: kind for kind in STATEMENT_ERRORS}
 """Code of a refused statement -> its class."""
 
 

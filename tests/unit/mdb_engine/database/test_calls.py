@@ -44,7 +44,7 @@ async def _one(case: Case, said: Said, recorder: Recorder, client: Any) -> Any:
     try:
         await said(handle)
     except RefusedError as error:
-        assert recorder.seen == [], "refused after something was sent"
+        assert case.plan or recorder.seen == [], "refused after something was sent"
         return error
     except Exception as error:  # noqa: BLE001 - the row's own test tells of it
         return error
