@@ -64,10 +64,10 @@ async def let_go(
     cursors.close(found)
     if found:
         await kill(app, found, exchange)
-    for session, number, member in sessions.transactions(app):
-        fields = {"lsid": lsid(session), "txnNumber": Int64(number), "autocommit": False}
-        made = envelope.exchange({"abortTransaction": 1, **fields, "$db": "admin"}, app, pin=member)
-        await _quietly(exchange(made))
+    for session, _, member in sessions.transactions(app):
+        # An abort must name the API version that the transaction began with (347, 6.0.5).
+        fields = {"killSessions": [lsid(session)], "$db": "admin"}
+        await _quietly(exchange(envelope.exchange(fields, app, pin=member)))
         sessions.ended(app, session)
     log.info("names.captured", slug=app, cursors=len(found))
 

@@ -27,6 +27,12 @@ Send = Callable[[bytes], bytes]
 
 _READERS: Final = frozenset({"aggregate", "count", "distinct", "explain", "find", "listIndexes"})
 _ENDINGS: Final = frozenset({"abortTransaction", "commitTransaction"})
+_OF_ABORTS: Final = (
+    "lsid", "txnNumber", "autocommit", "apiVersion", "apiStrict", "apiDeprecationErrors",
+)  # fmt: skip
+"""What an abort says of its transaction: the API version must be the one that it began with."""
+
+_API_MISMATCH: Final = 347
 TAKES_TURNS: Final = frozenset({"createIndexes"})
 """Of these an app runs one at a time: a member builds three indexes for everybody (6.0)."""
 
@@ -303,8 +309,7 @@ def _aborting(asking: Asking, asked: Asked, session: bytes | None, send: Send) -
 
 
 def _abort(asking: Asking, statement: Mapping[str, Any], pin: str | None) -> Exchange:
-    names = ("lsid", "txnNumber", "autocommit")
-    abort = {"abortTransaction": 1, **{n: statement[n] for n in names if n in statement}}
+    abort = {"abortTransaction": 1, **{n: statement[n] for n in _OF_ABORTS if n in statement}}
     return envelope.exchange({**abort, "$db": "admin"}, asking.app, pin=pin)
 
 
@@ -345,6 +350,7 @@ def _open_transaction(asking: Asking) -> tuple[bytes, str] | None:
 
 
 def _broken_off(asking: Asking, session: bytes, member: str, error: RefusedError) -> Steps:
-    yield _abort(asking, {**asking.command, "lsid": lsid(session)}, member)
-    asking.sessions.ended(asking.app, session)
+    found = yield _abort(asking, {**asking.command, "lsid": lsid(session)}, member)
+    if find(found.body, "code") != _API_MISMATCH:
+        asking.sessions.ended(asking.app, session)
     raise error

@@ -10,6 +10,7 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.change_stream import ChangeStream
 from pymongo.errors import OperationFailure
+from pymongo.server_api import ServerApi
 
 from mdb_engine.manifest import parse
 from mdb_engine.registry import ledger
@@ -49,13 +50,14 @@ def until_marker(stream: ChangeStream[Any]) -> list[str]:
     raise AssertionError(seen)
 
 
+@pytest.mark.parametrize("options", [{}, {"server_api": ServerApi("1")}], ids=["", "api"])
 def test_what_it_runs_under_those_names_ends_before_they_are_anothers(
-    mongo_uri: str, tmp_path: Path
+    mongo_uri: str, tmp_path: Path, options: dict[str, Any]
 ) -> None:
     folder, log = tmp_path / "apps", tmp_path / "stderr.log"
     folder.mkdir()
     (folder / "shop.json").write_text(json.dumps(manifest("shop")))
-    with serving(mongo_uri, folder, log) as proxy, proxy.client("shop") as client:
+    with serving(mongo_uri, folder, log) as proxy, proxy.client("shop", **options) as client:
         shop = client["shop"]
         shop.tasks.insert_many([{"_id": n} for n in range(300)])
         reading = shop.tasks.find(batch_size=10)

@@ -305,7 +305,7 @@ class Matrix:
         return {
             name: [bytes(document.raw) for document in self.raw(name).find(condition)]
             for name in self.base
-            if owner(name) == slug
+            if owner(name) == slug and "viewOn" not in self.base[name][0]
         }
 
     def words(self, slug: str) -> list[str]:

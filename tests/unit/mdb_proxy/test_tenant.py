@@ -294,6 +294,23 @@ def test_a_transaction_ends_with_a_command_that_is_refused(statement: Fields) ->
     world.sessions.admit("shop", 1, world.tick())
 
 
+API = {"apiVersion": "1", "apiStrict": True, "apiDeprecationErrors": False}
+
+
+@pytest.mark.parametrize(("said", "open_still"), [(OK, False), ({"ok": 0.0, "code": 347}, True)])
+def test_an_abort_names_the_api_version(said: Fields, open_still: bool) -> None:
+    """The cluster refuses one of another version: then the transaction still takes its place."""
+    world, (talk,) = talks("shop")
+    start = {**FIND, **TRANSACTION, **API, "startTransaction": True}
+    carry_out(talk.forward(start), [opened(0)])
+    decision = talk.decide({"find": "tasks", "filter": 5, **TRANSACTION, **API, "$db": "shop"})
+    assert isinstance(decision, Run)
+    assert told(next(decision.steps)).items() >= API.items()
+    with pytest.raises(RefusedError):
+        decision.steps.send(Answer(bson.encode(said), "m1:27017"))
+    assert len(world.sessions.transactions("shop")) == open_still
+
+
 @pytest.mark.parametrize(
     ("command", "code"),
     [
