@@ -114,6 +114,10 @@ class Cursors:
         """Forget the cursors of sessions that ended."""
         self.close([n for n, (cursor, _) in self._cursors.items() if cursor.session in sessions])
 
+    def sessions(self, app: str) -> set[bytes | None]:
+        """The sessions in which the app has cursors."""
+        return {cursor.session for cursor, _ in self._cursors.values() if cursor.app == app}
+
     def of(self, app: str) -> dict[int, Cursor]:
         """The cursors of an app, by number."""
         return {n: cursor for n, (cursor, _) in self._cursors.items() if cursor.app == app}
@@ -197,27 +201,28 @@ class Sessions:
             entry.open = begun or (entry.open and entry.transaction == transaction)
             entry.transaction, entry.member = transaction, member
 
-    def ended(self, app: str, session: bytes) -> None:
-        """Note that the transaction of a session was committed or aborted."""
+    def ended(self, app: str, session: bytes, transaction: int | None = None) -> None:
+        """Note that the transaction of a session was committed or aborted; None: any."""
         entry = self._apps.get(app, {}).get(session)
-        if entry is not None:
+        if entry is not None and transaction in (None, entry.transaction):
             entry.open = False
 
     def pinned(self, app: str, session: bytes, transaction: int) -> str | None:
         """The member that must get the transaction's next statement; None when unknown."""
         entry = self._apps.get(app, {}).get(session)
-        return entry.member if entry is not None and entry.transaction == transaction else None
+        known = entry is not None and entry.transaction == transaction
+        return entry.member or None if entry is not None and known else None
 
-    def unpin(self, app: str, session: bytes) -> None:
-        """Forget which member holds the transaction of a session."""
+    def unpin(self, app: str, session: bytes, transaction: int) -> None:
+        """Forget which member holds the transaction of a session; it may be open still."""
         entry = self._apps.get(app, {}).get(session)
-        if entry is not None:
-            entry.transaction, entry.open = None, False
+        if entry is not None and entry.transaction == transaction:
+            entry.member = ""
 
-    def transactions(self, app: str) -> list[tuple[bytes, int, str]]:
-        """The open transactions of an app: session, number, member."""
+    def transactions(self, app: str) -> list[tuple[bytes, int, str | None]]:
+        """The open transactions of an app: session, number, member if that is known."""
         return [
-            (session, entry.transaction, entry.member)
+            (session, entry.transaction, entry.member or None)
             for session, entry in self._apps.get(app, {}).items()
             if entry.open and entry.transaction is not None
         ]

@@ -204,14 +204,31 @@ def session_command(asking: Asking, send: Send) -> Decision:
     if name == "killSessions" and not sessions:
         # An empty list would kill everybody's.
         sessions = asking.sessions.of(asking.app, asking.user)
+    busy = holding(asking, sessions) if name == "endSessions" else []
     if name != "refreshSessions":
         forget(asking, sessions)
     done = send(encode({"ok": 1.0}))
-    fields = {name: [lsid(session) for session in sessions], "$db": "admin"}
-    made = envelope.exchange(fields, asking.app) if sessions else None
-    if asking.peers and name != "refreshSessions":
+    commands = (("killSessions", busy), (name, sessions))
+    made = [about(each, ids, asking) for each, ids in commands if ids]
+    if len(made) > 1 or (asking.peers and name != "refreshSessions"):
         return Run(_everywhere(asking, made, done))
-    return Reply(done) if made is None else Forward(made, lambda _found: done)
+    return Forward(made[0], lambda _found: done) if made else Reply(done)
+
+
+def about(name: str, sessions: list[bytes], asking: Asking) -> Exchange:
+    """A command about sessions, for the cluster."""
+    fields = {name: [lsid(session) for session in sessions], "$db": "admin"}
+    return envelope.exchange(fields, asking.app)
+
+
+def holding(asking: Asking, sessions: list[bytes]) -> list[bytes]:
+    """The sessions that hold something open: the cluster ends that minutes later (6.0.5).
+
+    Until then it would count for nobody, and outlive what the app may do.
+    """
+    open_in = {session for session, _, _ in asking.sessions.transactions(asking.app)}
+    busy = open_in | asking.cursors.sessions(asking.app)
+    return [session for session in sessions if session in busy]
 
 
 def named_sessions(asking: Asking) -> list[bytes]:
@@ -226,11 +243,12 @@ def forget(asking: Asking, sessions: list[bytes]) -> None:
     asking.cursors.close_in(frozenset(sessions))
 
 
-def _everywhere(asking: Asking, made: Exchange | None, done: bytes) -> Steps:
+def _everywhere(asking: Asking, made: list[Exchange], done: bytes) -> Steps:
     """The end of sessions that other workers know too."""
-    yield ask(asking)
-    if made is not None:
-        yield made
+    if asking.peers:
+        yield ask(asking)
+    for each in made:  # noqa: UP028 - a list takes no answers
+        yield each
     return done
 
 

@@ -11,8 +11,16 @@ from typing import Final
 
 from mdb_engine.exceptions import CursorNotFoundError
 from mdb_engine.rawbson import Document, encode
-from mdb_proxy.decisions import Ask, Decision, Reply
-from mdb_proxy.holds import forget, get_more, kill_cursors, named_sessions, session_command
+from mdb_proxy.decisions import Ask, Decision, Forward, Reply
+from mdb_proxy.holds import (
+    about,
+    forget,
+    get_more,
+    holding,
+    kill_cursors,
+    named_sessions,
+    session_command,
+)
 from mdb_proxy.session import Tools
 from mdb_proxy.tenant import Asking
 
@@ -52,12 +60,16 @@ def _kill_cursors(asking: Asking) -> Decision:
 
 
 def _end_sessions(asking: Asking) -> Decision:
-    """Who asks tells the cluster of the sessions that it names; here they are only forgotten."""
+    """Who asks tells the cluster of the sessions that it names, here they are forgotten.
+
+    Of those that only end it does not know what they hold open with us.
+    """
     sessions = named_sessions(asking)
     if asking.name == "killSessions" and not sessions:
         return session_command(asking, bytes)
+    busy = holding(asking, sessions) if asking.name == "endSessions" else []
     forget(asking, sessions)
-    return Reply(DONE)
+    return Forward(about("killSessions", busy, asking), lambda _: DONE) if busy else Reply(DONE)
 
 
 def _end_transaction(asking: Asking) -> Decision:

@@ -32,7 +32,7 @@ _OF_ABORTS: Final = (
 )  # fmt: skip
 """What an abort says of its transaction: the API version must be the one that it began with."""
 
-_API_MISMATCH: Final = 347
+_NO_SUCH_TRANSACTION: Final = 251
 TAKES_TURNS: Final = frozenset({"createIndexes"})
 """Of these an app runs one at a time: a member builds three indexes for everybody (6.0)."""
 
@@ -144,7 +144,7 @@ def _pin(asking: Asking, session: bytes | None) -> str | None:
     member = asking.sessions.pinned(asking.app, session, number)
     if asking.name in _ENDINGS:
         # If this one is lost with its member, the driver's second try must find the new primary.
-        asking.sessions.unpin(asking.app, session)
+        asking.sessions.unpin(asking.app, session, number)
     return member
 
 
@@ -177,8 +177,14 @@ def ask(asking: Asking, *, one: bool = False, **changes: Any) -> Ask:
 def _ended(asking: Asking, made: Exchange, finish: Callable[[Answer], bytes]) -> Steps:
     """The end of a transaction, of which the worker must hear where it was begun."""
     found = yield made
-    yield ask(asking)
+    if _is_over(found):
+        yield ask(asking)
     return finish(found)
+
+
+def _is_over(found: Answer) -> bool:
+    """Whether the cluster has ended a transaction, or knows none: it refuses some endings."""
+    return bool(find(found.body, "ok")) or find(found.body, "code") == _NO_SUCH_TRANSACTION
 
 
 def counted(asking: Asking, made: Exchange, left: int, finish: Callable[[Answer], bytes]) -> Steps:
@@ -220,11 +226,12 @@ def _count(found: Answer) -> int:
 def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer) -> None:
     """Note what the reply left behind in the cluster: a cursor, a transaction."""
     number = asking.command.get("txnNumber") if "autocommit" in asking.command else None
-    if session is not None and isinstance(number, int) and find(found.body, "ok"):
-        begun = asking.command.get("startTransaction") is True
-        asking.sessions.pin(asking.app, session, number, found.member, begun=begun)
-        if asking.name in _ENDINGS:
-            asking.sessions.ended(asking.app, session)
+    if session is not None and isinstance(number, int):
+        if find(found.body, "ok"):
+            begun = asking.command.get("startTransaction") is True
+            asking.sessions.pin(asking.app, session, number, found.member, begun=begun)
+        if asking.name in _ENDINGS and _is_over(found):
+            asking.sessions.ended(asking.app, session, number)
     cursor = find(found.body, "cursor") if COMMANDS[asking.name].cursor else None
     opened = find(cursor.data, "id") if isinstance(cursor, Document) else None
     if not opened:
@@ -351,6 +358,6 @@ def _open_transaction(asking: Asking) -> tuple[bytes, str] | None:
 
 def _broken_off(asking: Asking, session: bytes, member: str, error: RefusedError) -> Steps:
     found = yield _abort(asking, {**asking.command, "lsid": lsid(session)}, member)
-    if find(found.body, "code") != _API_MISMATCH:
+    if _is_over(found):
         asking.sessions.ended(asking.app, session)
     raise error

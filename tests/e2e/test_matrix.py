@@ -26,7 +26,7 @@ from tests.support.programs import ROOT
 from tests.support.rounds import Round, carry_out, oracle
 from tests.support.talks import Talk, World, heard, one_frame, told
 from tests.support.talks import carry_out as answered
-from tests.support.worlds import Matrix, canary, matrix
+from tests.support.worlds import PASSWORD, Matrix, canary, matrix
 
 SECTION = range(1, 201)
 """The rows that the design names; others are ours."""
@@ -184,3 +184,5 @@ def test_the_log_holds_no_failure(world: Matrix) -> None:
     log = Path(world.program.log).read_text(encoding="utf-8")
     assert "Traceback" not in log
     assert '"level":"error"' not in log
+    assert "canary" not in log.lower(), "it says which rule and where, never what"
+    assert PASSWORD not in log

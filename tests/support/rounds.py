@@ -9,7 +9,7 @@ from uuid import uuid4
 import bson
 
 from mdb_engine.rawbson import Document, encode
-from tests.support.matrix import Row, Step, at, filled, is_there
+from tests.support.matrix import HOME, Row, Step, at, filled, is_there
 from tests.support.wires import OPTIONS, ClosedError, Line, Said, message, raw
 from tests.support.worlds import KEPT, LOGINS, Matrix, State, owner
 
@@ -59,8 +59,9 @@ class Round:
     def say(self, step: Step) -> Any:
         """Say what a step says, and give what comes back; None: nothing does."""
         if step.caller == "operator":
-            self.world.behind.command(bson.decode(encode(filled(step.get("do"), self.fills))))
-            return None
+            database = self.world.behind if step.db == HOME else self.world.admin[str(step.db)]
+            command = bson.decode(encode(filled(step.get("do"), self.fills)))
+            return database.command(command, check=False)
         line = self.line(step)
         if "drain" in step.given:
             return self._drained(step, line)

@@ -95,9 +95,12 @@ def test_one_transaction_is_pinned_per_session() -> None:
     assert sessions.pinned("shop", A, 2) == "m2:1"
     sessions.use("shop", "shop", A, 10, 1)
     assert sessions.pinned("shop", A, 2) == "m2:1", "using it again keeps the pin"
-    sessions.unpin("shop", A)
-    sessions.unpin("shop", B)
+    sessions.unpin("shop", A, 1)
+    assert sessions.pinned("shop", A, 2) == "m2:1"
+    sessions.unpin("shop", A, 2)
+    sessions.unpin("shop", B, 2)
     assert sessions.pinned("shop", A, 2) is None
+    assert sessions.transactions("shop") == [(A, 2, None)], "it may be open still"
 
 
 def test_an_app_may_not_use_up_the_sessions_of_the_cluster() -> None:
@@ -138,7 +141,11 @@ def test_open_transactions_of_an_app_are_limited() -> None:
     with pytest.raises(OverloadedError):
         sessions.admit("shop", 3, 1.0)
     sessions.admit("crm", 1, 1.0)
-    sessions.unpin("shop", b"\0")
+    sessions.unpin("shop", b"\0", 1)
+    sessions.ended("shop", b"\0", 7)
+    with pytest.raises(OverloadedError):
+        sessions.admit("shop", 3, 1.0)
+    sessions.ended("shop", b"\0", 1)
     sessions.admit("shop", 3, 1.0)
     sessions.ended("shop", b"\1")
     sessions.ended("shop", b"unknown")

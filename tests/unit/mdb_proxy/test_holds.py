@@ -8,7 +8,7 @@ import bson
 import pytest
 from bson import Int64
 
-from mdb_proxy.decisions import Answer, Reply, Run
+from mdb_proxy.decisions import Answer, Forward, Reply, Run
 from mdb_proxy.wire import MORE_TO_COME
 from tests.support.asked import (
     COUNT,
@@ -99,13 +99,27 @@ def test_an_empty_list_never_reaches_the_cluster() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "left"), [("endSessions", 1), ("killSessions", 1), ("refreshSessions", 2)]
+    ("name", "left", "sent"),
+    [
+        ("endSessions", 1, ["killSessions", "endSessions"]),
+        ("killSessions", 1, ["killSessions"]),
+        ("refreshSessions", 2, ["refreshSessions"]),
+    ],
 )
-def test_what_a_session_holds_ends_with_it(name: str, left: int) -> None:
+def test_what_a_session_holds_ends_with_it(name: str, left: int, sent: list[str]) -> None:
+    """The cluster itself would end it minutes later (6.0.5)."""
     world, (talk,) = talks("shop")
     talk.ask({**FIND, "lsid": client_session()}, opened(98))
     talk.ask(FIND, opened(99))
-    talk.ask({name: [client_session()], "$db": "admin"}, OK)
+    decision = talk.decide({name: [client_session(), client_session(2)], "$db": "admin"})
+    if isinstance(decision, Run):
+        made = steps_of(decision, *[OK] * len(sent))
+    else:
+        assert isinstance(decision, Forward)
+        made = [told(decision.exchange)]
+    assert [next(iter(command)) for command in made] == sent
+    assert len(made[0][sent[0]]) == (1 if len(sent) > 1 else 2)
+    assert len(made[-1][name]) == 2
     assert world.cursors.count("shop") == left
     assert len(world.sessions.of("shop", "shop")) == left - 1
 

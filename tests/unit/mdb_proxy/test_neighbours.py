@@ -140,12 +140,13 @@ def test_nobody_is_asked_about_own_cursors() -> None:
     assert isinstance(next(decision.steps), Exchange)
 
 
-@pytest.mark.parametrize("name", ["endSessions", "killSessions"])
-def test_sessions_that_end_are_forgotten_everywhere(name: str) -> None:
+@pytest.mark.parametrize(("name", "exchanges"), [("endSessions", 2), ("killSessions", 1)])
+def test_sessions_that_end_are_forgotten_everywhere(name: str, exchanges: int) -> None:
+    """Who holds something in them ends that; who was asked tells of them."""
     pair = Pair()
     pair.open(0, lsid=SESSION)
     (session,) = pair.worlds[0].sessions.of("shop", "shop")
-    reply = pair.ask(1, {name: [SESSION], "$db": "admin"}, OK)
+    reply = pair.ask(1, {name: [SESSION], "$db": "admin"}, *[OK] * exchanges)
     assert reply == {"ok": 1.0}
     assert pair.worlds[0].sessions.of("shop", "shop") == []
     assert pair.known() == [False, False]
@@ -163,6 +164,18 @@ def test_all_sessions_are_killed_by_those_who_know_them() -> None:
 def test_sessions_that_go_on_are_nobody_elses_business() -> None:
     pair = Pair()
     assert pair.talks[0].forward({"refreshSessions": [SESSION], "$db": "admin"})
+
+
+@pytest.mark.parametrize(("code", "known"), [(347, 1), (225, 1), (251, 0)])
+def test_a_transaction_that_the_cluster_does_not_end_counts_on(code: int, known: int) -> None:
+    pair = Pair()
+    fields = {"lsid": SESSION, "txnNumber": Int64(1), "autocommit": False}
+    insert = {"insert": "tasks", "documents": [{"a": 1}], "$db": "shop", **fields}
+    pair.ask(0, {**insert, "startTransaction": True}, OK)
+    for worker in (0, 1):
+        refused = {"ok": 0.0, "code": code, "errmsg": "no"}
+        pair.ask(worker, {"abortTransaction": 1, **fields, "$db": "admin"}, refused)
+        assert len(pair.worlds[0].sessions.transactions("shop")) == known
 
 
 @pytest.mark.parametrize("end", ["abortTransaction", "commitTransaction"])
