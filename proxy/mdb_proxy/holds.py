@@ -20,8 +20,8 @@ from mdb_engine.exceptions import (
 from mdb_engine.rawbson import Array, Document, encode, find, render
 from mdb_engine.scope.caps import Time, max_time
 from mdb_engine.scope.commands import rewrite
-from mdb_engine.scope.model import Physical, Scope, Where
-from mdb_engine.scope.names import ADMIN, type_name
+from mdb_engine.scope.model import Physical, Where
+from mdb_engine.scope.names import type_name
 from mdb_engine.scope.replies import Asked, answer
 from mdb_proxy import envelope
 from mdb_proxy.cursors import Cursor, not_found
@@ -34,7 +34,7 @@ _CURSOR_NOT_FOUND: Final = 43
 
 def get_more(asking: Asking, send: Send) -> Decision:
     """`getMore`: only on a cursor that this user opened, by the name that it was opened with."""
-    physical = rewrite(_at_home(_without_time(asking.command), asking.scope), asking.scope)
+    physical = rewrite(_without_time(asking.command), asking.scope)
     number = asking.command["getMore"]
     if not isinstance(number, Int64):
         raise _not_long(number, "getMore.getMore", "getMore")
@@ -88,11 +88,6 @@ def _not_long(value: Any, field: str, at: str) -> TypeMismatchError:
     return TypeMismatchError(msg, at)
 
 
-def _at_home(command: Mapping[str, Any], scope: Scope) -> Mapping[str, Any]:
-    """A command on cursors of the admin database: where it goes is told by the cursor."""
-    return {**command, "$db": scope.home[0]} if command["$db"] == ADMIN else command
-
-
 def _without_time(command: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in command.items() if name != "maxTimeMS"}
 
@@ -143,7 +138,7 @@ def _followed(
 
 def kill_cursors(asking: Asking, send: Send) -> Decision:
     """`killCursors`: the server would kill anybody's, so only own ones are sent."""
-    physical = rewrite(_at_home(asking.command, asking.scope), asking.scope)
+    physical = rewrite(asking.command, asking.scope)
     numbers = asking.command["cursors"]
     if not isinstance(numbers, Array):
         msg = "cursors must be an array of cursor ids"
