@@ -119,6 +119,12 @@ def lookup(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
         here = where.at("pipeline")
         fields["pipeline"] = place.rewrite(spec["pipeline"], scope, here, place.nested("$lookup"))
         return [{"$lookup": fields}]
+    if "as" in spec and not {"foreignField", "localField"} <= spec.keys():
+        msg = (
+            "$lookup requires either 'pipeline' or both 'localField' and 'foreignField'"
+            " to be specified"
+        )
+        raise FailedToParseError(msg, str(where))
     if _filters_afterwards(spec.get("as"), where, place):
         return [{"$lookup": fields}, {"$set": {spec["as"]: _own_items(spec["as"], scope)}}]
     guard = {"$match": guarded(scope, where, None, write=False)}
