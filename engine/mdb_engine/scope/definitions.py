@@ -116,7 +116,7 @@ _COLL_MOD_INDEX: Final = frozenset(
 
 
 def _changed_index(value: Any, _scope: Scope, where: Where) -> Any:
-    return subfields(value, _COLL_MOD_INDEX, where)
+    return DROP if value is None else subfields(value, _COLL_MOD_INDEX, where)
 
 
 COLL_MOD: Final[Mapping[str, Rule]] = {

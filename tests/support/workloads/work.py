@@ -24,7 +24,7 @@ WELCOME: Final = frozenset({
 })  # fmt: skip
 """Commands that may run inside a transaction."""
 
-ENDS: Final = frozenset({"convertToCapped", "drop", "dropDatabase"})
+ENDS: Final = frozenset({"convertToCapped", "drop", "dropDatabase", "renameCollection"})
 """Commands after which a collection may be gone."""
 
 Reply = dict[str, Any]
@@ -130,7 +130,7 @@ class Work:
         target = (step.db, str(step.command[next(iter(step.command))]))
         if failed and "upsert" in str(step.command) and target not in self._there:
             self.blurred = True
-        if target[0] == "admin" or next(iter(step.command)) in ENDS:
+        if next(iter(step.command)) in ENDS:
             self._there.clear()
         elif not failed and "insert" in step.command:
             self._there.add(target)
