@@ -60,7 +60,7 @@ def test_random_workloads(trials: Trials, capsys: pytest.CaptureFixture[str]) ->
 
 @given(st.randoms(use_true_random=False))
 @settings(
-    max_examples=200 if config.PROVE else 8, suppress_health_check=list(HealthCheck), database=None
+    max_examples=40 if config.PROVE else 8, suppress_health_check=list(HealthCheck), database=None
 )
 def test_workloads_that_shrink(trials: Trials, source: random.Random) -> None:
     steps, found = trials.play(source, 25)

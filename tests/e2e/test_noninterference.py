@@ -5,13 +5,15 @@ any allowance.
 """
 
 import random
+import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from tests.support import config
 from tests.support.bustle import LIMITS, bustle
+from tests.support.cases import names_in
 from tests.support.comparing import comparable, plain
 from tests.support.laboratory import LAB, OTHERS, laboratory
 from tests.support.lines import Line
@@ -24,6 +26,8 @@ from tests.support.workloads.work import Work
 LENGTH: Final = 120
 SEEDS: Final = range(1, 1 + (max(config.PROVE // 1_000, 1) if config.PROVE else 2))
 NAME: Final = stem()
+UNORDERED: Final = frozenset({"$addToSet", "$graphLookup", "$group", "$setUnion"})
+CURSOR: Final = re.compile(r"cursor -?\d+")
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +69,19 @@ class Observer:
             self._side.reset(transactions.values())
 
 
+def unsettled(step: Step, view: bytes) -> Any:
+    """Give a reply without what the server itself settles anew each time: how it numbers cursors,
+    and in which order some stages give what they found (6.0.5)."""
+    loose = bool(UNORDERED & set(names_in(step.command)))
+    return _loose(plain(view)) if loose else CURSOR.sub("cursor", repr(plain(view)))
+
+
+def _loose(value: Any) -> str:
+    if isinstance(value, dict):
+        return repr({name: _loose(item) for name, item in value.items()})
+    return repr(sorted(map(_loose, value)) if isinstance(value, list) else value)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_others_are_not_noticed(proxy: Proxy, seed: int) -> None:
     with Observer(proxy) as observer:
@@ -73,6 +90,8 @@ def test_others_are_not_noticed(proxy: Proxy, seed: int) -> None:
         for expected, found in zip(quiet, observer.see(seed), strict=True):
             assert repr(found[0]) == repr(expected[0])  # a NaN equals nothing
             step, view = expected
-            assert found[1] == view, (step.command, plain(view), plain(found[1]))
+            assert found[1] == view or unsettled(step, view) == unsettled(step, found[1]), (
+                step.command, plain(view), plain(found[1]),
+            )  # fmt: skip
     for other in others:
         assert other.done > other.refused > 0

@@ -161,6 +161,12 @@ def _source(name: Any, scope: Scope, where: Where) -> str:
 _LOOKUP: Final = frozenset({"as", "foreignField", "from", "let", "localField", "pipeline"})
 
 
+_MATCHED: Final = frozenset({"foreignField", "localField"})
+_NO_MATCH: Final = (
+    "$lookup requires either 'pipeline' or both 'localField' and 'foreignField' to be specified"
+)
+
+
 def lookup(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     """`$lookup` in its three forms."""
     spec = _options(value, _LOOKUP, where)
@@ -174,6 +180,9 @@ def lookup(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
         inside = place.nested("$lookup", source=fields["from"])
         fields["pipeline"] = place.rewrite(spec["pipeline"], scope, here, inside)
         return [{"$lookup": fields}]
+    if "as" in spec and not spec.keys() >= _MATCHED:
+        # With a condition of ours in a pipeline the server would find other words.
+        raise FailedToParseError(_NO_MATCH, str(where))
     if _filters_afterwards(spec.get("as"), where, place):
         return [{"$lookup": fields}, {"$set": {spec["as"]: _own_items(spec["as"], scope)}}]
     guard = {"$match": guarded(scope, where, None, write=False)}

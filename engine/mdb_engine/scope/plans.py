@@ -13,7 +13,7 @@ from typing import Any, Final
 from mdb_engine.exceptions import CannotCreateIndexError
 from mdb_engine.rawbson import Document, Raw, encode
 from mdb_engine.scope import keeping
-from mdb_engine.scope.caps import number
+from mdb_engine.scope.caps import MAX_INT32, number
 from mdb_engine.scope.joins import EMPTY_DOCUMENT
 from mdb_engine.scope.model import Scope, Where
 from mdb_engine.scope.names import prefix, temporary, unphysical
@@ -167,7 +167,7 @@ _SUMMED: Final[Mapping[str, str]] = {
 def _db_stats(asked: Asked, _token: str) -> Part:
     """Of the app's own collections: the server's would count everybody's."""
     scope, db = asked.scope, asked.db
-    scale = number(asked.command.get("scale")) or 1
+    scale = _scale(asked.command.get("scale"))
     items = yield from _physical_collections(scope, _pattern(scope, db), name_only=True)
     own = [item for _, item in _own(items, scope, db)]
     views = sum(item.get("type") == "view" for item in own)
@@ -181,6 +181,15 @@ def _db_stats(asked: Asked, _token: str) -> Part:
     counts = {"db": db, "collections": len(own) - views, "views": views}
     disk = {"scaleFactor": float(scale), "fsUsedSize": 0.0, "fsTotalSize": 0.0, "ok": 1.0}
     return {**counts, **sums, "avgObjSize": average, **disk}
+
+
+def _scale(value: Any) -> int:
+    """By what sizes are divided; the server refuses it without a code (6.0.5)."""
+    given = 1 if value is None else number(value)
+    if given is not None and given >= 1:
+        return int(min(given, MAX_INT32))
+    text = "scale has to be a number > 0" if given is None else "scale has to be > 0"
+    raise FailedError(encode({"ok": 0.0, "errmsg": text}))
 
 
 def _size(physical: str, scope: Scope) -> Part:

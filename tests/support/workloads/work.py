@@ -71,6 +71,7 @@ class Work:
         return Step(self._made, db or dice.weighted(DATABASES), command, view)
 
     def _on_a_cursor(self, dice: Dice) -> Step:
+        dice.mistakes += self._transaction is not None  # it may have been opened outside
         at = dice.number(0, len(self._cursors) - 1)
         number, db, name = self._cursors[at]
         if dice.chance(0.1):
