@@ -196,7 +196,8 @@ def variants(row: Row) -> Iterator[Row]:
     if command is not None and not command.keys() & {"lsid", "explain"}:
         (step,) = row.steps
         begun = Step({**step.given, "do": {**command, **TRANSACTION, "startTransaction": True}})
-        end = Step({"db": "admin", "do": {"abortTransaction": 1, **TRANSACTION}})
+        version = {name: command[name] for name in command if name.startswith("api")}
+        end = Step({"db": "admin", "do": {"abortTransaction": 1, **TRANSACTION, **version}})
         yield replace(row, it=f"{row.it}, in a transaction", steps=(begun, end), writes=frozenset())
         told = Step({**step.given, "do": {"explain": command, "verbosity": "executionStats"}})
         yield replace(row, it=f"{row.it}, explained", steps=(told,), writes=frozenset())
