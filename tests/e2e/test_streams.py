@@ -268,6 +268,7 @@ def test_nothing_of_another_app_arrives(world: World, level: str) -> None:
         assert secret.encode() not in opened + seen
 
 
+JOIN = {"from": "x", "localField": "a", "foreignField": "b", "as": "y"}
 REFUSED: list[tuple[str, Any, list[dict[str, Any]], int]] = [
     ("shop", "tasks", [{"$changeStream": {"allowToRunOnSystemNS": True}}], 40415),
     ("shop", "tasks", [{"$changeStream": {"showMigrationEvents": True}}], 40415),
@@ -278,7 +279,7 @@ REFUSED: list[tuple[str, Any, list[dict[str, Any]], int]] = [
     ("shop", "tasks", [{"$changeStream": 1}], 6188500),
     ("shop", "tasks", [{"$changeStream": {}}, {"$group": {"_id": 1}}], 20),
     ("shop", "tasks", [{"$changeStream": {}}, {"$out": "x"}], 20),
-    ("shop", "tasks", [{"$changeStream": {}}, {"$lookup": {"from": "x", "as": "y"}}], 20),
+    ("shop", "tasks", [{"$changeStream": {}}, {"$lookup": JOIN}], 20),
     ("shop", "tasks", [{"$match": {}}, {"$changeStream": {}}], 40602),
     ("shop", "tasks", [{"$facet": {"a": [{"$changeStream": {}}]}}], 40600),
     ("shop", "tasks", [{"$changeStream": {}}, {"$match": {"$where": "1"}}], 2),
