@@ -163,7 +163,15 @@ def _same_elements(views: list[dict[str, Any]]) -> bool:
     return _bytes(_sorted(views[0])) == _bytes(_sorted(views[1]))
 
 
-_LOOSE_STAGES: Final = ("$bucket", "$graphLookup", "$group", "$indexStats", "$lookup", "$setUnion")
+_LOOSE_STAGES: Final = (
+    "$bucket",
+    "$graphLookup",
+    "$group",
+    "$indexStats",
+    "$lookup",
+    "$setUnion",
+    "$sortByCount",
+)
 
 
 def _bytes(value: dict[str, Any]) -> bytes:
