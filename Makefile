@@ -50,7 +50,7 @@ lint:
 	@$(BIN)/lint-imports --no-logo >.venv/imports.log || { cat .venv/imports.log; exit 1; }
 
 quick:
-	@$(BIN)/pytest -q $(SIDE_BY_SIDE) $(QUICK)
+	@$(BIN)/pytest -q -n $(or $(JOBS),2) --dist worksteal $(QUICK)
 
 e2e: $(DONE)/test $(DONE)/clients ## unchanged clients against real servers
 	@$(BIN)/pytest $(SIDE_BY_SIDE) tests/e2e
