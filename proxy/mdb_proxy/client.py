@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
+from mdb_proxy.channel import Channel
 from mdb_proxy.wire.frames import MAX_BEFORE_LOGIN, MAX_MESSAGE, Frame, Frames, WireError, foreign
 
 _MAX_WAITING: Final = 16
@@ -25,7 +26,7 @@ class Client(asyncio.Protocol):
     """The bytes of one connection.
 
     Attributes:
-        peer: the client's `host:port`.
+        channel: how it came.
         broken: what it sent that is not the protocol; None while all is well.
         gone: it has left, or we have.
         patience: seconds that it may let an answer lie.
@@ -45,14 +46,14 @@ class Client(asyncio.Protocol):
         self._first = True
         self.broken: WireError | None = None
         self.gone = False
-        self.peer = "unknown"
+        self.channel = Channel("unknown")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client came."""
         # A stream transport by contract; uvloop's is no subclass of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername")
-        self.peer = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "local"
+        self.channel = Channel(f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "local")
         self._began(self)
 
     def data_received(self, data: bytes) -> None:

@@ -20,6 +20,7 @@ from mdb_engine.scope.commands import COMMANDS
 from mdb_engine.scope.model import Role, Scope
 from mdb_engine.scope.names import not_authorized
 from mdb_proxy.auth import MECHANISMS
+from mdb_proxy.channel import Channel
 from mdb_proxy.directory import Directory
 from mdb_proxy.envelope import check_fields
 from mdb_proxy.lsids import random_uuid
@@ -52,14 +53,14 @@ class Visit:
 
     Attributes:
         directory: the current one. caller: who is logged in, or None.
-        peer: the client's own address. connection: number of the connection.
+        channel: how the client came. connection: its number.
         now: wall clock. started: when the process began. clients: connections of the app.
         random: so many random bytes. compressors: what the listener offers.
     """
 
     directory: Directory
     caller: Caller | None
-    peer: str
+    channel: Channel
     connection: int
     now: datetime
     started: datetime
@@ -265,7 +266,7 @@ def _get_parameter(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
 
 
 def _whats_my_uri(_command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
-    return {"you": visit.peer}
+    return {"you": visit.channel.peer}
 
 
 def _is_db_grid(_command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:

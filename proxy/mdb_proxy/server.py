@@ -110,9 +110,9 @@ class Listener:
 
     async def _serve(self, client: Client) -> None:
         number = next(self.numbers)
-        served = log.bind(connection_id=number, peer=client.peer)
+        served = log.bind(connection_id=number, peer=client.channel.peer)
         note = partial(_note, served, self.metrics)
-        talk = self.talks[client] = _Talk(Session(self.tools, client.peer, number, note))
+        talk = self.talks[client] = _Talk(Session(self.tools, client.channel, number, note))
         try:
             await self._converse(client, talk)
         except WireError as error:
@@ -138,7 +138,7 @@ class Listener:
             self._count(talk, talk.session.app)
             client.trust(bool(talk.app))
             if isinstance(decision, Close):
-                log.warning("client.closed", peer=client.peer, reason=decision.reason)
+                log.warning("client.closed", peer=client.channel.peer, reason=decision.reason)
                 return
             quiet = not isinstance(decision, Reply) and decision.quiet
             if client.gone and not quiet:
@@ -268,7 +268,7 @@ class Listener:
         for client, talk in self.talks.items():
             if talk.session.welcome:
                 continue
-            log.info("client.shown_out", peer=client.peer, slug=talk.app)
+            log.info("client.shown_out", peer=client.channel.peer, slug=talk.app)
             if client in self.busy:
                 self.leaving.add(client)
             else:

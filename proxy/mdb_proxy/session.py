@@ -22,6 +22,7 @@ from mdb_engine.rawbson import Document, check, encode
 from mdb_engine.scope.model import Scope
 from mdb_engine.scope.names import printable
 from mdb_proxy import envelope, local
+from mdb_proxy.channel import Channel
 from mdb_proxy.cursors import Cursors, Sessions
 from mdb_proxy.decisions import Close, Decision, Forward, Reply, Run
 from mdb_proxy.directory import Directory
@@ -133,11 +134,11 @@ class Session:
     def __init__(
         self,
         tools: Tools,
-        peer: str,
+        channel: Channel,
         connection: int,
         note: Callable[[Event], None] = lambda _event: None,
     ) -> None:
-        self._tools, self._peer, self._connection, self._note = tools, peer, connection, note
+        self._tools, self._channel, self._connection, self._note = tools, channel, connection, note
         self._login = Login()
         self._invalid = 0
         self._introduced = False
@@ -281,7 +282,7 @@ class Session:
         visit = local.Visit(
             directory,
             caller,
-            self._peer,
+            self._channel,
             self._connection,
             tools.now(),
             tools.started,

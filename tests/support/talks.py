@@ -17,6 +17,7 @@ from mdb_engine import rawbson
 from mdb_engine.credentials import SCRAM_SHA_256, Credential, ScramKeys, derive
 from mdb_engine.rawbson import Document
 from mdb_engine.scope.model import Limits, Scope
+from mdb_proxy.channel import Channel
 from mdb_proxy.cursors import Cursors, Sessions
 from mdb_proxy.decisions import Answer, Ask, Decision, Exchange, Forward, Reply, Run
 from mdb_proxy.directory import Directory
@@ -193,7 +194,9 @@ class Talk:
 
     def __init__(self, world: World, user: str = "", **tools: Any) -> None:
         self.world = world
-        self.session = Session(world.tools(**tools), "127.0.0.1:50000", 3, world.events.append)
+        self.session = Session(
+            world.tools(**tools), Channel("127.0.0.1:50000"), 3, world.events.append
+        )
         if user:
             self.log_in(user)
 

@@ -46,7 +46,7 @@ def test_who_comes(name: Any, peer: str) -> None:
         wire = Wire(client)
         wire._extra = {"peername": name}  # type: ignore[attr-defined]
         client.connection_made(wire)
-        assert client.peer == peer
+        assert client.channel.peer == peer
         assert door.began == [door.client, client]
 
     inside(work)

@@ -12,6 +12,7 @@ from mdb_engine.exceptions import RefusedError
 from mdb_engine.rawbson import encode
 from mdb_engine.scope.commands import COMMANDS
 from mdb_engine.scope.model import Features, Limits, Role
+from mdb_proxy.channel import Channel
 from mdb_proxy.directory import Directory
 from mdb_proxy.holds import TENANT_COMMANDS
 from mdb_proxy.local import ELSEWHERE, LOCAL, Caller, Visit, answer
@@ -27,7 +28,7 @@ def visit(role: str | None = "readWrite", **more: Any) -> Visit:
     given: dict[str, Any] = {
         "directory": DIRECTORY,
         "caller": caller or None,
-        "peer": "10.0.0.9:50000",
+        "channel": Channel("10.0.0.9:50000"),
         "connection": 3,
         "now": NOW,
         "started": NOW - timedelta(seconds=90),
