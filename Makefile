@@ -97,7 +97,7 @@ $(DONE)/test: requirements.lock | $(DONE)/venv
 
 $(DONE)/clients: package.json package-lock.json | $(DONE)/venv
 ifdef NPM
-	@echo "- test clients: mongosh"
+	@echo "- test clients: mongosh, mongodb, mongoose"
 	@npm ci --ignore-scripts --omit=optional --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 else
