@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +38,7 @@ MAX_FAILURES: Final = 3
 GRACE_SECONDS: Final = 5.0
 STATUS_SECONDS: Final = 2.0
 PREPARE_SECONDS: Final = 30.0
+JOIN: Final = {"op": "join"}
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 ENDINGS: Final[Mapping[int, Callable[[str], Exception]]] = {
@@ -64,6 +65,7 @@ class Worker:
         ready: it serves. failures: how often in a row it ended without having been ready.
         generation: of the manifests that it was started with. last: what it said at its end.
         idle: it has no clients, because it saw them off or has ended.
+        informed: when it was started the slugs were registered.
     """
 
     number: int
@@ -73,6 +75,7 @@ class Worker:
     generation: int = 0
     last: Report = field(default_factory=lambda: Report(""))
     idle: asyncio.Event = field(default_factory=_set)
+    informed: bool = True
 
     def release(self) -> None:
         """Let it end: it is needed no more."""
@@ -148,6 +151,11 @@ class Crew:
             ]
         return [task.result() for task in found]
 
+    async def registered(self) -> None:
+        """All slugs are in the ledger: workers may read it, those of now and those to come."""
+        self._order = replace(self._order, registered=True)
+        await self.ask(JOIN, STATUS_SECONDS)
+
     async def statuses(self) -> Sequence[Said | None]:
         """How each worker is."""
         return await self.ask({"op": "status"}, STATUS_SECONDS)
@@ -201,6 +209,7 @@ class Crew:
     async def _live(self, worker: Worker) -> bool:
         """One process from its start to its end; whether it was ready at some time."""
         worker.generation, worker.last = self._generation, Report("")
+        worker.informed = self._order.registered
         worker.idle.clear()
         process = worker.process = await asyncio.create_subprocess_exec(
             *COMMAND,
@@ -252,6 +261,8 @@ class Crew:
     async def _welcome(self, worker: Worker) -> None:
         """A worker is ready: with the others, when it has the manifests that they have."""
         worker.ready = True
+        if self._order.registered and not worker.informed:
+            await self._question(worker, JOIN, STATUS_SECONDS)
         if worker.generation != self._generation:
             log.info("worker.outdated", worker=worker.number)
             worker.send(signal.SIGTERM)

@@ -34,6 +34,7 @@ class Order:
     Attributes:
         number: from 1. workers: how many there are. folder: of the sockets.
         mongo_uri: holds a password. manifests: packed.
+        registered: their slugs are in the ledger; before that no worker may read it.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Order:
     log_level: str
     log_format: str
     manifests: list[str] = field(default_factory=list, repr=False)
+    registered: bool = True
 
     def line(self) -> bytes:
         """The order as the worker reads it."""

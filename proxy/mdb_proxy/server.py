@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Protocol
@@ -38,6 +39,8 @@ from mdb_proxy.wire.frames import WireError
 DRAIN_SECONDS: Final = 30.0
 WATCH_SECONDS: Final = 1.0
 OUTLAST_SECONDS: Final = 0.05
+EARLY_SECONDS: Final = 8.0
+"""How long a login may wait for the cluster to come; drivers give up after 10 s and more."""
 
 log = structlog.get_logger("mdb_proxy.server")
 
@@ -70,6 +73,7 @@ class Listener:
             no answer.
         yielding: apps that end what they run under names that are another's now.
         building: one index build of an app at a time waits here.
+        read: the stores were read once, or we stop: logins are decided, until then they wait.
         peers: the other workers. leaving: clients that may not stay for another command.
         stopping: each connection closes when it has its answer; new ones at once.
     """
@@ -79,6 +83,7 @@ class Listener:
     group: asyncio.TaskGroup
     apps: Counter[str] = field(default_factory=Counter)
     metrics: Metrics = field(default_factory=Metrics)
+    read: asyncio.Event = field(default_factory=asyncio.Event)
     peers: Asker = nobody
     clients: dict[Client, asyncio.Task[None]] = field(default_factory=dict)
     talks: dict[Client, _Talk] = field(default_factory=dict)
@@ -135,6 +140,9 @@ class Listener:
         while (frame := await client.frame()) is not None:
             began, before = self.tools.tick(), talk.session.refusals
             decision = talk.session.receive(frame)
+            if talk.session.early:
+                await self._until_read()
+                decision = talk.session.receive(frame)
             self._count(talk, talk.session.app)
             client.trust(bool(talk.app))
             if isinstance(decision, Close):
@@ -157,6 +165,12 @@ class Listener:
             self.unheard.discard(client)
             if self.stopping or client in self.leaving:
                 return
+
+    async def _until_read(self) -> None:
+        """Let a login wait for the stores, but not so long that its client gives up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EARLY_SECONDS):
+                await self.read.wait()
 
     def connections(self, app: str) -> int:
         """How many connections an app has; those of nobody under the name for that."""
@@ -252,6 +266,8 @@ class Listener:
     def changed(self, before: Directory, after: Directory) -> None:
         """There is another directory: who is not in it any more goes, and so do its cursors."""
         self.metrics.know(after.scopes)
+        if not after.unread:
+            self.read.set()
         if (before.credentials, before.scopes.keys()) != (after.credentials, after.scopes.keys()):
             self._show_out()
         for slug in withdrawn(before, after):
@@ -307,6 +323,7 @@ class Listener:
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
         """Answer what is in flight, then close every connection; after so long at once."""
         self.stopping = True
+        self.read.set()
         for client in set(self.clients) - self.busy:
             client.close()
         tasks = dict(self.clients)

@@ -129,6 +129,7 @@ class Session:
     Attributes:
         command: name of the last command; "" when it had none. The client's own text.
         refusals: how many commands were refused.
+        early: the last one was a login before the stores were read: it may be given again.
     """
 
     def __init__(
@@ -144,6 +145,7 @@ class Session:
         self._introduced = False
         self.command = ""
         self.refusals = 0
+        self.early = False
 
     @property
     def app(self) -> str:
@@ -162,7 +164,7 @@ class Session:
         Raises:
             WireError: the bytes break the protocol; close without an answer.
         """
-        self.command = ""
+        self.command, self.early = "", False
         if frame.opcode == OP_COMPRESSED:
             return self._compressed(frame)
         if frame.opcode == OP_MSG:
@@ -238,9 +240,16 @@ class Session:
 
     def _sasl(self, command: Mapping[str, Any]) -> dict[str, Any]:
         login, before = self._login, self._login.credential
-        secret = self._tools.directory().secret
+        directory = self._tools.directory()
+        if directory.unread:
+            # Never 18, which drivers take as final.
+            self.early = True
+            msg = "the cluster was not reached yet, try again"
+            raise OverloadedError(msg)
         try:
-            reply = login.handle(self.command, command, self._lookup, self._nonce(), secret)
+            reply = login.handle(
+                self.command, command, self._lookup, self._nonce(), directory.secret
+            )
             if login.credential is not None and before is None:
                 self._admit(login.credential)
                 self._attempted(0)
@@ -297,6 +306,8 @@ class Session:
             raise IllegalOperationError(msg, "client")
         reply = local.answer(command, visit)
         self._introduced = self._introduced or "client" in command
+        if directory.unread:
+            return reply
         step = self._login.speculate(command, self._lookup, self._nonce(), directory.secret)
         return reply if step is None else {**reply, "speculativeAuthenticate": step}
 

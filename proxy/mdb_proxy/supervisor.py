@@ -14,24 +14,25 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from mdb_engine.manifest import load_folder
 from mdb_proxy.admin import Watch
+from mdb_proxy.behind import UNKNOWN, Arrival, connected
 from mdb_proxy.config import ProxySettings, format_address, parse_address
 from mdb_proxy.crew import Crew
 from mdb_proxy.metrics import Reloads
 from mdb_proxy.orders import Order
 from mdb_proxy.peers import Said, rendezvous
 from mdb_proxy.ports import reserved
-from mdb_proxy.reload import Household, Source, make_indexes, read_again, reload_at
+from mdb_proxy.reload import Household, Source, read_again, reload_at
 from mdb_proxy.startup import (
     Ready,
     Wishes,
     admin_port,
     answers,
-    connected,
+    begin,
     ready_at,
     tasks,
+    tidy,
     until_ready,
 )
-from mdb_proxy.sweep import sweep
 
 PAGE_SECONDS: Final = 5.0
 """How long a page waits for the workers."""
@@ -63,10 +64,8 @@ async def _supervise(
     with reserved(host, asked) as port, rendezvous() as folder:
         async with connected(uri, settings.db_name) as behind:
             address = format_address(host, port)
-            household = Household(behind.database, manifests, behind.cluster, address)
-            await household.open(source.settle)
-            if source.indexes:
-                await make_indexes(behind.database, manifests.values())
+            household = Household(behind.database, manifests, UNKNOWN, address)
+            arrival = Arrival(lambda: begin(behind, household, source))
             order = Order(
                 number=0,
                 workers=settings.processes,
@@ -77,9 +76,10 @@ async def _supervise(
                 folder=str(folder),
                 log_level=settings.log_level,
                 log_format=settings.log_format,
+                registered=await arrival.attempt(),
             )
             crew = Crew(order, manifests, partial(_forget, str(folder)))
-            office = _Office(household, source, crew, folder)
+            office = _Office(household, source, crew, folder, arrival)
             admin = parse_address(settings.admin) if settings.admin else None
             with admin_port(admin, office.watch()):
                 await office.run(
@@ -95,9 +95,11 @@ def _forget(folder: str, pid: int) -> None:
 class _Office:
     """What the supervisor does while the workers work."""
 
-    def __init__(self, household: Household, source: Source, crew: Crew, folder: Path) -> None:
+    def __init__(
+        self, household: Household, source: Source, crew: Crew, folder: Path, arrival: Arrival
+    ) -> None:
         self._household, self._source, self._crew = household, source, crew
-        self._folder = folder
+        self._folder, self._arrival = folder, arrival
         self._registry = CollectorRegistry()
         self._reloads = Reloads(self._registry, time.time())
         self._restarts = Counter(
@@ -108,10 +110,9 @@ class _Office:
 
     async def run(self, ready: Callable[[], None], wishes: Wishes) -> None:
         """Have the workers serve until it is wished to stop."""
-        database, household = self._household.database, self._household
         async with tasks() as group:
             jobs = [
-                group.create_task(sweep(database, lambda: household.manifests)),
+                group.create_task(tidy(self._arrival, self._household, self._crew.registered)),
                 group.create_task(reload_at(wishes.again, self._reload, self._reloads.note)),
                 group.create_task(self._stop(ready, wishes.stop)),
             ]
@@ -128,6 +129,7 @@ class _Office:
         await self._crew.stop()
 
     async def _reload(self) -> int:
+        await self._household.opened.wait()
         plan = await read_again(self._household, self._source)
         await self._crew.swap(plan.manifests)
         self._household.swap(plan)

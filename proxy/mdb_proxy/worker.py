@@ -21,6 +21,7 @@ from pymongo.errors import PyMongoError
 
 from mdb_engine.exceptions import MongoDBEngineError
 from mdb_engine.observability import configure_logging
+from mdb_proxy.behind import UNKNOWN, Arrival, Behind, connected
 from mdb_proxy.config import format_address
 from mdb_proxy.decisions import Ask
 from mdb_proxy.exits import FAILED, ending
@@ -32,7 +33,6 @@ from mdb_proxy.signals import run
 from mdb_proxy.startup import (
     Ready,
     checks,
-    connected,
     new_listener,
     numbers,
     open_port,
@@ -52,11 +52,13 @@ class Desk:
 
     Attributes:
         plan: what is to be served next, when all workers can.
+        registered: the slugs are in the ledger.
     """
 
     household: Household
     listener: Listener
     plan: Plan | None = field(default=None)
+    registered: asyncio.Event = field(default_factory=asyncio.Event)
 
     def answer(self, said: Said) -> Coroutine[Any, Any, Said] | None:
         """Gives the answer to a question; None: we have no part in it."""
@@ -73,8 +75,14 @@ class Desk:
             "numbers": numbers(self.household, self.listener),
         }
 
+    async def join(self, _said: Said) -> Said:
+        """The slugs are registered: the stores may be read."""
+        self.registered.set()
+        return {"ok": True}
+
     async def prepare(self, said: Said) -> Said:
         """Make a directory of new manifests, without serving by it yet."""
+        await self.household.opened.wait()
         try:
             self.plan = await self.household.plan(unpacked(said["manifests"]))
         except (MongoDBEngineError, PyMongoError, ValueError) as error:
@@ -91,6 +99,7 @@ class Desk:
 
 
 QUESTIONS: Final[Mapping[str, Callable[[Desk, Said], Coroutine[Any, Any, Said]]]] = {
+    "join": Desk.join,
     "prepare": Desk.prepare,
     "status": Desk.status,
     "swap": Desk.swap,
@@ -122,22 +131,39 @@ async def work(order: Order, ready: Callable[[Ready], None], wishes: Wishes) -> 
         household = Household(
             behind.database,
             unpacked(order.manifests),
-            behind.cluster,
+            UNKNOWN,
             format_address(*wire),
             workers=order.workers,
         )
-        await household.join()
+        arrival = Arrival(lambda: _join(behind, household))
+        if order.registered:
+            await arrival.attempt()
         others = [n for n in range(1, order.workers + 1) if n != order.number]
         listener = new_listener(household, behind.upstream, group, Peers(folder, others).ask)
         listener.numbers = itertools.count(order.number, order.workers)
         desk = Desk(household, listener)
+        if order.registered:
+            desk.registered.set()
+        later = group.create_task(_when_registered(desk.registered, arrival))
         async with answering(socket_of(folder, order.number), desk.answer, group):
             async with open_port(listener, household, wire, shared=True) as now:
                 ready(now)
                 await wishes.stop.wait()
+            later.cancel()
             _report(Report(DRAINED))
             await _at_most(wishes.released, DRAIN_SECONDS)
     log.info("worker.stopped")
+
+
+async def _join(behind: Behind, household: Household) -> None:
+    household.cluster = await behind.meet()
+    await household.join()
+
+
+async def _when_registered(registered: asyncio.Event, arrival: Arrival) -> None:
+    """Read the stores once the supervisor has entered all slugs."""
+    await registered.wait()
+    await arrival.complete()
 
 
 async def _at_most(event: asyncio.Event, seconds: float) -> None:

@@ -38,6 +38,7 @@ class Visitor:
         first = {"saslStart": 1, "mechanism": SCRAM_SHA_256, "$db": "admin"}
         options = {"skipEmptyExchange": True}
         reply = self.ask({**first, "payload": scram.get_client_first(), "options": options})
+        assert reply["ok"], reply
         scram.set_server_first(reply["payload"].decode())
         final = {"saslContinue": 1, "conversationId": reply["conversationId"], "$db": "admin"}
         reply = self.ask({**final, "payload": scram.get_client_final()})

@@ -111,6 +111,8 @@ class Planning:
 
     def __init__(self, plan: Callable[..., Coroutine[Any, Any, Plan]]) -> None:
         self.plan = plan
+        self.opened = asyncio.Event()
+        self.opened.set()
         self.swapped: list[Any] = []
 
     def swap(self, plan: Plan) -> None:
@@ -118,7 +120,7 @@ class Planning:
 
 
 def test_every_question_has_a_name() -> None:
-    assert set(QUESTIONS) == {"prepare", "status", "swap"}
+    assert set(QUESTIONS) == {"join", "prepare", "status", "swap"}
 
 
 def test_nothing_is_waited_for_forever() -> None:
