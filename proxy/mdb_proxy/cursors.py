@@ -58,6 +58,18 @@ class Cursors:
         self._cursors: dict[int, tuple[Cursor, float]] = {}
         self._counts: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
+        self._doubted: dict[str, float] = {}
+
+    def doubt(self, app: str, now: float) -> None:
+        """The app may no longer read all that it could: cursors that we do not know may."""
+        self._doubted[app] = now
+
+    def trusts(self, app: str, now: float) -> bool:
+        """Whether no cursor can be left from when the app could read more."""
+        since = self._doubted.get(app)
+        if since is not None and now - since > SESSION_SECONDS:
+            del self._doubted[app]
+        return app not in self._doubted
 
     def admit(self, app: str, most: int, now: float) -> None:
         """Refuse a command that may open one cursor too many.

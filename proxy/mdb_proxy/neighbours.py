@@ -44,7 +44,7 @@ def for_another(tools: Tools, ask: Ask) -> Decision | None:
         return None
     command = dict(Document(ask.command))
     rule = RULES.get(next(iter(command)))
-    asking = replace(tools.asking(command, scope, ask.user), peers=False)
+    asking = replace(tools.asking(command, scope, ask.user), peers=False, members=tuple)
     return None if rule is None else rule(asking)
 
 

@@ -52,6 +52,11 @@ class Exchanger(Protocol):
         """Send one command, give its reply."""
         ...
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Who holds data, as `host:port`, the primary first."""
+        ...
+
 
 Asker = Callable[[Ask], Awaitable[tuple[bytes, ...]]]
 """Asks the other workers; gives the replies of those that have a part in it."""
@@ -271,11 +276,13 @@ class Listener:
         if (before.credentials, before.scopes.keys()) != (after.credentials, after.scopes.keys()):
             self._show_out()
         for slug in withdrawn(before, after):
+            self.tools.cursors.doubt(slug, self.tools.tick())
             found = self.tools.cursors.of(slug)
             self.tools.cursors.close(found)
             if found:
                 self.group.create_task(kill(slug, found, self.upstream.exchange))
         for slug, prefixes in captured(before, after).items():
+            self.tools.cursors.doubt(slug, self.tools.tick())
             self.yielding += 1
             self.group.create_task(self._let_go(slug, prefixes))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from mdb_engine.credentials import Credential
@@ -91,6 +92,7 @@ class Tools:
         random: so many random bytes. started: when the process began.
         clients: open connections of an app.
         peers: there are other workers, which may know what this one does not.
+        members: `host:port` of those that hold data, the primary first.
     """
 
     directory: Callable[[], Directory]
@@ -104,6 +106,7 @@ class Tools:
     quotas: Quotas = field(default_factory=Quotas)
     compressors: tuple[str, ...] = tuple(COMPRESSORS)
     peers: bool = False
+    members: Callable[[], tuple[str, ...]] = tuple
 
     def asking(self, command: Mapping[str, Any], scope: Scope, user: str) -> Asking:
         """One command of a logged-in client, and what there is to answer it."""
@@ -120,7 +123,11 @@ class Tools:
             self.random,
             self.peers,
             self.tick() - directory.confirmed <= SURE_SECONDS,
+            partial(self._to_search, scope.slug),
         )
+
+    def _to_search(self, app: str) -> tuple[str, ...]:
+        return self.members() if self.quotas.search(app, self.tick()) else ()
 
 
 class Session:

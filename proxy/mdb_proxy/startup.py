@@ -204,6 +204,7 @@ def new_listener(
         started=datetime.now(UTC),
         clients=lambda app: apps.get(app, 0),
         peers=peers is not nobody,
+        members=lambda: upstream.members,
     )
     metrics = Metrics(household.manifests)
     listener = Listener(tools, upstream, group, apps, metrics, peers=peers)

@@ -46,6 +46,8 @@ class Asking:
         tick: seconds. random: so many bytes.
         peers: other workers may know what this one does not.
         sure: the ledger of slugs was read a moment ago.
+        members: gives those that may be asked for a cursor which nobody here knows; each call
+            counts.
     """
 
     command: Mapping[str, Any]
@@ -59,6 +61,7 @@ class Asking:
     random: Callable[[int], bytes]
     peers: bool = False
     sure: bool = True
+    members: Callable[[], tuple[str, ...]] = tuple
 
     @property
     def app(self) -> str:
@@ -334,13 +337,13 @@ def decided(rule: Callable[[Asking, Send], Decision], asking: Asking, send: Send
     except (NotSupportedInTransactionError, OverloadedError):
         raise
     except RefusedError as error:
-        open_in = _open_transaction(asking)
+        open_in = open_transaction(asking)
         if open_in is None:
             raise
-        return Run(_broken_off(asking, *open_in, error))
+        return Run(broken_off(asking, *open_in, error))
 
 
-def _open_transaction(asking: Asking) -> tuple[bytes, str] | None:
+def open_transaction(asking: Asking) -> tuple[bytes, str] | None:
     """Session and member of the transaction that the command belongs to, if we know it."""
     command = asking.command
     if command.get("autocommit") is not False or "startTransaction" in command:
@@ -356,7 +359,8 @@ def _open_transaction(asking: Asking) -> tuple[bytes, str] | None:
     return None if member is None else (session, member)
 
 
-def _broken_off(asking: Asking, session: bytes, member: str, error: RefusedError) -> Steps:
+def broken_off(asking: Asking, session: bytes, member: str, error: RefusedError) -> Steps:
+    """End a transaction because of an error, which is raised then."""
     found = yield _abort(asking, {**asking.command, "lsid": lsid(session)}, member)
     if _is_over(found):
         asking.sessions.ended(asking.app, session)

@@ -76,11 +76,11 @@ def gone(stage: Stage) -> None:
     stage.member.kill()
 
 
-def patient(stage: Stage) -> float:
+def patient(stage: Stage, **options: Any) -> float:
     """Ask as a driver does by itself; gives how long it took."""
     began = time.monotonic()
     client: Client
-    with MongoClient(stage.uri) as client:
+    with MongoClient(stage.uri, **options) as client:
         client.shop.tasks.insert_one({})
     return time.monotonic() - began
 
@@ -121,7 +121,7 @@ def test_a_login_that_waits_too_long_is_told_to_come_again(stage: Stage) -> None
 @pytest.mark.parametrize("workers", [1, 2])
 def test_nobody_waits_for_the_cluster_at_the_end(stage: Stage, workers: int) -> None:
     with stage.proxy(workers) as running, ThreadPoolExecutor() as pool:
-        asked = pool.submit(patient, stage)
+        asked = pool.submit(patient, stage, serverSelectionTimeoutMS=2_000)
         time.sleep(1)
         began = time.monotonic()
         running.process.send_signal(signal.SIGTERM)

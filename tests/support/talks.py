@@ -343,6 +343,7 @@ class Cluster:
     asked: list[Exchange] = field(default_factory=list)
     answers: deque[Told] = field(default_factory=deque)
     cut: int = 0
+    members: tuple[str, ...] = (MEMBER,)
 
     def will_say(self, *documents: Fields, member: str = MEMBER) -> None:
         """Say these next."""

@@ -82,6 +82,13 @@ class Upstream:
         """What all known members can do, now."""
         return self._discovery.features
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Who holds data, as `host:port`, the primary first."""
+        known = [each for each in self._discovery.description.known_servers if each.is_readable]
+        known.sort(key=lambda each: not each.is_writable)
+        return tuple(f"{host}:{port}" for host, port in (each.address for each in known))
+
     async def exchange(self, exchange: Exchange) -> Answer:
         """Send one command to a suitable member and give its reply.
 
