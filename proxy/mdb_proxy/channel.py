@@ -25,3 +25,8 @@ class Channel:
     subject: str = ""
     replica_set: str = ""
     balanced: bool = False
+
+    @property
+    def address(self) -> str:
+        """The client's, without its port."""
+        return self.peer.rpartition(":")[0] or self.peer

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,11 @@ MAX_FAILURES: Final = 3
 GRACE_SECONDS: Final = 5.0
 STATUS_SECONDS: Final = 2.0
 PREPARE_SECONDS: Final = 30.0
+WATCH_SECONDS: Final = 5.0
+HANGING_SECONDS: Final = 15.0
+"""A worker whose loop does not come round in so long is not busy any more, it hangs."""
+
+ALIVE: Final = {"op": "alive"}
 JOIN: Final = {"op": "join"}
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -95,6 +101,7 @@ class Crew:
 
     Attributes:
         manifests: what they serve. restarting: is called when one is replaced.
+        hanging: is called when one does not answer any more.
     """
 
     def __init__(
@@ -105,6 +112,7 @@ class Crew:
     ) -> None:
         self.manifests = manifests
         self.restarting: Callable[[], None] = _unheard
+        self.hanging: Callable[[], None] = _unheard
         self._order, self._ended = order, ended
         self._generation = 0
         self._workers = [Worker(number) for number in range(1, order.workers + 1)]
@@ -236,6 +244,33 @@ class Crew:
             if not worker.last.code:
                 worker.last = Report("", max(code, 1), _how(worker.number, code))
             self._ended(process.pid)
+
+    async def watch(self) -> None:
+        """Replace workers that do not answer any more. Never ends.
+
+        Who is merely busy answers late, but long before the time is over; who was stopped together
+        with us is asked a second time.
+        """
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            ready = [worker for worker in self._workers if worker.ready]
+            async with asyncio.TaskGroup() as group:
+                for worker in ready:
+                    group.create_task(self._look_after(worker))
+
+    async def _look_after(self, worker: Worker) -> None:
+        process = worker.process
+        path = socket_of(Path(self._order.folder), worker.number)
+        for seconds in (HANGING_SECONDS, STATUS_SECONDS):
+            end = time.monotonic() + seconds
+            said = await question(path, ALIVE, seconds)
+            gone = worker.process is not process or not worker.ready
+            # Who ends refuses the question at once.
+            if said is not None or gone or time.monotonic() < end:
+                return
+        log.error("worker.hanging", worker=worker.number)
+        self.hanging()
+        worker.send(signal.SIGKILL)
 
     async def _followed(self, worker: Worker, process: Any) -> bool:
         """Hear what a worker reports until it ends."""

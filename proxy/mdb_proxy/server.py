@@ -30,6 +30,7 @@ from mdb_proxy.decisions import (
     Run,
     Steps,
 )
+from mdb_proxy.departures import Departures, Guest
 from mdb_proxy.directory import Directory, captured, withdrawn
 from mdb_proxy.metrics import ERROR, FAILED, OK, REFUSED, UNKNOWN_APP, Metrics
 from mdb_proxy.neighbours import for_another
@@ -80,6 +81,7 @@ class Listener:
         building: one index build of an app at a time waits here.
         read: the stores were read once, or we stop: logins are decided, until then they wait.
         peers: the other workers. leaving: clients that may not stay for another command.
+        departures: what clients that left had open is ended.
         stopping: each connection closes when it has its answer; new ones at once.
     """
 
@@ -101,6 +103,11 @@ class Listener:
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
     stopping: bool = False
+    departures: Departures = field(init=False)
+
+    def __post_init__(self) -> None:
+        held = (self.tools.cursors, self.tools.sessions)
+        self.departures = Departures(*held, self.upstream.exchange, self.group.create_task)
 
     def client(self) -> Client:
         """The protocol of a new connection."""
@@ -122,7 +129,9 @@ class Listener:
         number = next(self.numbers)
         served = log.bind(connection_id=number, peer=client.channel.peer)
         note = partial(_note, served, self.metrics)
-        talk = self.talks[client] = _Talk(Session(self.tools, client.channel, number, note))
+        talk = self.talks[client] = _Talk(
+            Session(self.tools, client.channel, number, note), number, client.channel.address
+        )
         try:
             await self._converse(client, talk)
         except WireError as error:
@@ -187,6 +196,13 @@ class Listener:
             self.apps.subtract([talk.app] if talk.app else ())
             self.apps.update([app] if app else ())
             talk.app = app
+        guest = Guest(app, talk.session.user, talk.address) if app else None
+        if talk.guest != guest:
+            before, talk.guest = talk.guest, guest
+            if guest is not None:
+                self.departures.came(guest)
+            if before is not None:
+                self.departures.left(before, talk.number)
 
     async def _carried_out(
         self, decision: Reply | Forward | Run, session: Session, request_id: int
@@ -246,11 +262,17 @@ class Listener:
         """One exchange with the cluster, within the app's share of them."""
         scope = self.tools.directory().scopes.get(exchange.app)
         limits = scope.limits if scope is not None else Limits()
-        if exchange.awaited:
-            return await self.upstream.exchange(exchange)
-        end = self.tools.tick() + (exchange.time_ms or limits.max_time_ms) / 1000
-        with self.tools.quotas.flight(exchange.app, limits.max_in_flight, end):
-            return await self.upstream.exchange(exchange)
+        try:
+            if exchange.awaited:
+                return await self.upstream.exchange(exchange)
+            end = self.tools.tick() + (exchange.time_ms or limits.max_time_ms) / 1000
+            with self.tools.quotas.flight(exchange.app, limits.max_in_flight, end):
+                return await self.upstream.exchange(exchange)
+        except asyncio.CancelledError:
+            # Nobody will read on where a batch was lost: the cursor was killed with it.
+            number = find(exchange.body, "getMore")
+            self.tools.cursors.close([number] if isinstance(number, int) else ())
+            raise
 
     async def _driven(self, steps: Steps) -> bytes:
         """Several exchanges, one after the other."""
@@ -330,6 +352,7 @@ class Listener:
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
         """Answer what is in flight, then close every connection; after so long at once."""
         self.stopping = True
+        self.departures.close()
         self.read.set()
         for client in set(self.clients) - self.busy:
             client.close()
@@ -350,7 +373,10 @@ class _Talk:
     """A conversation, the app that its connection counts for, and how many commands it had."""
 
     session: Session
+    number: int
+    address: str
     app: str = ""
+    guest: Guest | None = None
     commands: int = 0
 
 

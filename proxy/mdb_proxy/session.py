@@ -25,7 +25,7 @@ from mdb_engine.scope.names import printable
 from mdb_proxy import envelope, local
 from mdb_proxy.channel import Channel
 from mdb_proxy.cursors import Cursors, Sessions
-from mdb_proxy.decisions import Close, Decision, Forward, Reply, Run
+from mdb_proxy.decisions import ANYWHERE, Close, Decision, Forward, Origin, Reply, Run
 from mdb_proxy.directory import Directory
 from mdb_proxy.holds import TENANT_COMMANDS
 from mdb_proxy.quotas import Quotas
@@ -108,7 +108,9 @@ class Tools:
     peers: bool = False
     members: Callable[[], tuple[str, ...]] = tuple
 
-    def asking(self, command: Mapping[str, Any], scope: Scope, user: str) -> Asking:
+    def asking(
+        self, command: Mapping[str, Any], scope: Scope, user: str, origin: Origin = ANYWHERE
+    ) -> Asking:
         """One command of a logged-in client, and what there is to answer it."""
         directory = self.directory()
         return Asking(
@@ -124,6 +126,7 @@ class Tools:
             self.peers,
             self.tick() - directory.confirmed <= SURE_SECONDS,
             partial(self._to_search, scope.slug),
+            origin,
         )
 
     def _to_search(self, app: str) -> tuple[str, ...]:
@@ -147,6 +150,7 @@ class Session:
         note: Callable[[Event], None] = lambda _event: None,
     ) -> None:
         self._tools, self._channel, self._connection, self._note = tools, channel, connection, note
+        self._origin = Origin(channel.address, connection)
         self._login = Login()
         self._invalid = 0
         self._introduced = False
@@ -158,6 +162,11 @@ class Session:
     def app(self) -> str:
         """The app of who is logged in; "" before."""
         return self._login.credential.app if self._login.credential else ""
+
+    @property
+    def user(self) -> str:
+        """The name of who is logged in; "" before."""
+        return self._login.credential.name if self._login.credential else ""
 
     @property
     def welcome(self) -> bool:
@@ -234,7 +243,7 @@ class Session:
     ) -> Decision:
         tools = self._tools
         tools.quotas.spend(scope.slug, scope.limits, tools.tick())
-        asking = tools.asking(command, scope, credential.name)
+        asking = tools.asking(command, scope, credential.name, self._origin)
         rule = TENANT_COMMANDS.get(self.command, tenant_command)
         decision = decided(rule, asking, lambda body: envelope.reply_to(message, body))
         if message.more_to_come and isinstance(decision, Forward | Run):

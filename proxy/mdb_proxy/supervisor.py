@@ -106,6 +106,10 @@ class _Office:
             "mdb_proxy_workers_restarted", "Workers that were replaced.", registry=self._registry
         )
         crew.restarting = self._restarts.inc
+        hanging = Counter(
+            "mdb_proxy_workers_hanging", "Workers that did not answer.", registry=self._registry
+        )
+        crew.hanging = hanging.inc
         MultiProcessCollector(self._registry, path=str(folder))  # type: ignore[no-untyped-call]
 
     async def run(self, ready: Callable[[], None], wishes: Wishes) -> None:
@@ -114,6 +118,7 @@ class _Office:
             jobs = [
                 group.create_task(tidy(self._arrival, self._household, self._crew.registered)),
                 group.create_task(reload_at(wishes.again, self._reload, self._reloads.note)),
+                group.create_task(self._crew.watch()),
                 group.create_task(self._stop(ready, wishes.stop)),
             ]
             try:

@@ -18,7 +18,18 @@ from mdb_engine.scope.plans import run_plan
 from mdb_engine.scope.replies import Asked, answer, refused_whole, too_many
 from mdb_proxy import envelope
 from mdb_proxy.cursors import Cursor, Cursors, Sessions
-from mdb_proxy.decisions import Answer, Ask, Decision, Exchange, Forward, Reply, Run, Steps
+from mdb_proxy.decisions import (
+    ANYWHERE,
+    Answer,
+    Ask,
+    Decision,
+    Exchange,
+    Forward,
+    Origin,
+    Reply,
+    Run,
+    Steps,
+)
 from mdb_proxy.holdings import Holdings, check_room
 from mdb_proxy.lsids import client_id, lsid, mapped
 
@@ -48,6 +59,7 @@ class Asking:
         sure: the ledger of slugs was read a moment ago.
         members: gives those that may be asked for a cursor which nobody here knows; each call
             counts.
+        origin: the connection that it came on.
     """
 
     command: Mapping[str, Any]
@@ -62,6 +74,7 @@ class Asking:
     peers: bool = False
     sure: bool = True
     members: Callable[[], tuple[str, ...]] = tuple
+    origin: Origin = ANYWHERE
 
     @property
     def app(self) -> str:
@@ -124,6 +137,7 @@ def in_session(asking: Asking, physical: Physical, session: bytes | None) -> Phy
     if session is not None:
         most = asking.scope.limits.max_sessions
         asking.sessions.use(asking.app, asking.user, session, most, asking.tick())
+        asking.sessions.note(asking.app, session, asking.origin.address)
         fields["lsid"] = lsid(session)
     return replace(physical, command=fields)
 
@@ -174,7 +188,8 @@ def _forward(asking: Asking, asked: Asked, session: bytes | None, send: Send) ->
 
 def ask(asking: Asking, *, one: bool = False, **changes: Any) -> Ask:
     """The question to other workers: this command, or what is changed of it."""
-    return Ask(asking.app, asking.user, encode({**asking.command, **changes}), one)
+    command = encode({**asking.command, **changes})
+    return Ask(asking.app, asking.user, command, one, asking.origin.address)
 
 
 def _ended(asking: Asking, made: Exchange, finish: Callable[[Answer], bytes]) -> Steps:
@@ -253,6 +268,7 @@ def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer
         stream=asked.physical.stream,
         left=remaining(asked.physical.allowance, found),
         readable=asking.scope.readable,
+        connection=asking.origin.connection,
     )
     asking.cursors.open(opened, entry, asking.tick())
 

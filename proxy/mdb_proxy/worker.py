@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from mdb_engine.observability import configure_logging
 from mdb_proxy.behind import UNKNOWN, Arrival, Behind, connected
 from mdb_proxy.config import format_address
 from mdb_proxy.decisions import Ask
+from mdb_proxy.departures import Guest
 from mdb_proxy.exits import FAILED, ending
 from mdb_proxy.orders import DRAINED, READY, Order, Report, order_in, unpacked
 from mdb_proxy.peers import Peers, Said, answering, socket_of
@@ -63,7 +65,8 @@ class Desk:
     def answer(self, said: Said) -> Coroutine[Any, Any, Said] | None:
         """Gives the answer to a question; None: we have no part in it."""
         if said["op"] == "ask":
-            work = self.listener.for_another(Ask(said["app"], said["user"], said["command"]))
+            ask = Ask(said["app"], said["user"], said["command"], address=said["address"])
+            work = self.listener.for_another(ask)
             return None if work is None else _as_body(work)
         return QUESTIONS[said["op"]](self, said)
 
@@ -74,6 +77,19 @@ class Desk:
             "checks": checks(self.household, self.listener),
             "numbers": numbers(self.household, self.listener),
         }
+
+    async def present(self, said: Said) -> Said:
+        """Whether a client has a connection here."""
+        return {"there": self.listener.departures.has(Guest(*said["guest"]))}
+
+    async def departed(self, said: Said) -> Said:
+        """A client has gone: what it left is ended."""
+        await self.listener.departures.clear(Guest(*said["guest"]))
+        return {"ok": True}
+
+    async def alive(self, _said: Said) -> Said:
+        """The loop comes round."""
+        return {"ok": True}
 
     async def join(self, _said: Said) -> Said:
         """The slugs are registered: the stores may be read."""
@@ -99,12 +115,15 @@ class Desk:
 
 
 QUESTIONS: Final[Mapping[str, Callable[[Desk, Said], Coroutine[Any, Any, Said]]]] = {
+    "alive": Desk.alive,
+    "departed": Desk.departed,
     "join": Desk.join,
     "prepare": Desk.prepare,
+    "present": Desk.present,
     "status": Desk.status,
     "swap": Desk.swap,
 }
-"""What the supervisor asks."""
+"""What the supervisor asks, and what workers ask each other beside commands."""
 
 
 async def _as_body(work: Coroutine[Any, Any, bytes]) -> Said:
@@ -139,7 +158,10 @@ async def work(order: Order, ready: Callable[[Ready], None], wishes: Wishes) -> 
         if order.registered:
             await arrival.attempt()
         others = [n for n in range(1, order.workers + 1) if n != order.number]
-        listener = new_listener(household, behind.upstream, group, Peers(folder, others).ask)
+        peers = Peers(folder, others)
+        listener = new_listener(household, behind.upstream, group, peers.ask)
+        listener.departures.others = partial(_present, peers)
+        listener.departures.tell = partial(_departed, peers)
         listener.numbers = itertools.count(order.number, order.workers)
         desk = Desk(household, listener)
         if order.registered:
@@ -153,6 +175,15 @@ async def work(order: Order, ready: Callable[[Ready], None], wishes: Wishes) -> 
             _report(Report(DRAINED))
             await _at_most(wishes.released, DRAIN_SECONDS)
     log.info("worker.stopped")
+
+
+async def _present(peers: Peers, guest: Guest) -> list[bool | None]:
+    said = await peers.everybody({"op": "present", "guest": list(guest)})
+    return [None if each is None else each["there"] for each in said]
+
+
+async def _departed(peers: Peers, guest: Guest) -> None:
+    await peers.everybody({"op": "departed", "guest": list(guest)})
 
 
 async def _join(behind: Behind, household: Household) -> None:

@@ -105,7 +105,7 @@ class Upstream:
         try:
             return await self._exchange(exchange)
         except asyncio.CancelledError:
-            if exchange.awaited:
+            if rawbson.Document(exchange.body).first == "getMore":
                 await self._abandon(exchange)
             raise
 
@@ -168,10 +168,10 @@ class Upstream:
                 )
 
     async def _abandon(self, exchange: Exchange) -> None:
-        """Kill the cursor of a `getMore` that nobody waits for any more.
+        """Kill the cursor of a `getMore` that nobody waits for any more; its batch is lost.
 
-        Closing the connection is not enough: the server goes on waiting, for as long as it was
-        asked to (6.0.5). A killed one it ends with the next write of anybody.
+        Closing the connection is not enough: the server goes on working or waiting, for as long as
+        it was asked to (6.0.5). Of a killed one it ends the wait with the next write of anybody.
         """
         command = rawbson.Document(exchange.body)
         kill = {

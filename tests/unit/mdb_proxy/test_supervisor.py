@@ -71,6 +71,9 @@ class Crew:
     async def statuses(self) -> Sequence[Any]:
         return self.statuses_of
 
+    async def watch(self) -> None:
+        await self.done.wait()
+
     async def registered(self) -> None:
         self.informed = True
 
