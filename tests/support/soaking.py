@@ -72,7 +72,7 @@ class Soaker:
         time.sleep(1)
 
     def leave(self) -> None:
-        """Open a cursor, a stream and a transaction, and go without a word; nobody else is there."""
+        """Open a cursor, a stream and a transaction, and leave, alone at its address."""
         own: dict[str, Any] = {"lsid": {"id": bson.Binary(uuid4().bytes, 4)}, "$db": self.slug}
         stream = {"aggregate": "soaked", "pipeline": [{"$changeStream": {}}], "cursor": {}}
         address = f"127.0.1.{self._random.randrange(1, 250)}"
