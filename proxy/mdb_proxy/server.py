@@ -156,6 +156,7 @@ class Listener:
             decision = talk.session.receive(frame)
             if talk.session.early:
                 await self._until_read()
+                before = talk.session.refusals
                 decision = talk.session.receive(frame)
             self._count(talk, talk.session.app)
             client.trust(bool(talk.app))
