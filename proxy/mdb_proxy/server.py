@@ -155,7 +155,7 @@ class Listener:
             began, before = self.tools.tick(), talk.session.refusals
             decision = talk.session.receive(frame)
             if talk.session.early:
-                await self._until_read()
+                await self._until_read(client)
                 before = talk.session.refusals
                 decision = talk.session.receive(frame)
             self._count(talk, talk.session.app)
@@ -181,11 +181,13 @@ class Listener:
             if self.stopping or client in self.leaving:
                 return
 
-    async def _until_read(self) -> None:
+    async def _until_read(self, client: Client) -> None:
         """Let a login wait for the stores, but not so long that its client gives up."""
+        self.busy.add(client)
         with suppress(TimeoutError):
             async with asyncio.timeout(EARLY_SECONDS):
                 await self.read.wait()
+        self.busy.discard(client)
 
     def connections(self, app: str) -> int:
         """How many connections an app has; those of nobody under the name for that."""

@@ -245,6 +245,7 @@ def test_a_login_waits_for_the_stores(way: str, monkeypatch: pytest.MonkeyPatch)
         elif way == "drained":
             await found.listener.drain(1)
         for _ in range(200):
+            visitor.read()
             if visitor.got:
                 break
             await asyncio.sleep(0.005)
