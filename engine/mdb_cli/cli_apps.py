@@ -42,7 +42,7 @@ def create(
         settings = _settings(mongo_uri, db_name, proxy)
         from mdb_cli.credentials import Order, create_credential
 
-        order = Order(slug, name, role, password, settings.listen)
+        order = Order(slug, name, role, password, settings.listening[0])
         made = create_credential(settings, order)
     if not made.known:
         typer.echo(f"warning: no manifest of {slug} was ever loaded on this cluster", err=True)

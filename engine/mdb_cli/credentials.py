@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 from pymongo.asynchronous.database import AsyncDatabase
 
 from mdb_cli.cluster import cluster
-from mdb_cli.uris import app_uri, reachable
+from mdb_cli.uris import app_uri, quoted, reachable
 from mdb_engine.credentials import Credential
 from mdb_engine.registry import credentials, ledger
-from mdb_proxy.config import ProxySettings, parse_address
+from mdb_proxy.config import ProxySettings
+from mdb_proxy.listeners import Listening
 
 Result = TypeVar("Result")
 
@@ -24,7 +25,7 @@ class Order:
     name: str | None
     role: str
     password: str | None = field(repr=False)
-    proxy: str
+    proxy: Listening
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,11 @@ def create_credential(settings: ProxySettings, order: Order) -> Made:
         credential, password = await credentials.create(
             database, order.slug, name=order.name, role=order.role, password=order.password
         )
-        address = reachable(*parse_address(order.proxy))
+        place = order.proxy
+        address = quoted(place.path) if place.path else reachable(place.host, place.port)
         home = entry.home[0] if entry and entry.home else order.slug
-        uri = app_uri(credential.name, password, address, home)
+        options = "?tls=true" if place.tls else ""
+        uri = app_uri(credential.name, password, address, home) + options
         return Made(credential.name, password, uri, known=entry is not None)
 
     return _visit(settings, work)

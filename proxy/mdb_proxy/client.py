@@ -21,12 +21,25 @@ HINT: Final = (
     b"This port speaks the MongoDB wire protocol.\r\n"
 )
 
+Arrived = Callable[[asyncio.BaseTransport], Channel]
+
+
+def plain(transport: asyncio.BaseTransport) -> Channel:
+    """What a transport itself tells of a connection."""
+    name = transport.get_extra_info("peername")
+    return Channel(f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "local")
+
+
+def _nothing() -> None:
+    """Nobody has to know that it left."""
+
 
 class Client(asyncio.Protocol):
     """The bytes of one connection.
 
     Attributes:
-        channel: how it came.
+        channel: how it came. came: when, in seconds; left: is called when it has gone.
+        met: it has begun to be a client: what it needs was made, TLS included.
         broken: what it sent that is not the protocol; None while all is well.
         gone: it has left, or we have.
         patience: seconds that it may let an answer lie.
@@ -34,8 +47,13 @@ class Client(asyncio.Protocol):
 
     patience = PATIENCE_SECONDS
 
-    def __init__(self, began: Callable[[Client], None], ended: Callable[[Client], None]) -> None:
-        self._began, self._ended = began, ended
+    def __init__(
+        self,
+        began: Callable[[Client], None],
+        ended: Callable[[Client], None],
+        arrived: Arrived = plain,
+    ) -> None:
+        self._began, self._ended, self._arrived = began, ended, arrived
         self._frames = Frames(MAX_BEFORE_LOGIN)
         self._waiting: deque[Frame] = deque()
         self._waiting_bytes = 0
@@ -45,15 +63,17 @@ class Client(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._first = True
         self.broken: WireError | None = None
-        self.gone = False
+        self.gone = self.met = False
         self.channel = Channel("unknown")
+        self.came: float | None = None
+        self.left: Callable[[], None] = _nothing
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client came."""
         # A stream transport by contract; uvloop's is no subclass of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
-        name = transport.get_extra_info("peername")
-        self.channel = Channel(f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "local")
+        self.met = True
+        self.channel = self._arrived(transport)
         self._began(self)
 
     def data_received(self, data: bytes) -> None:
@@ -89,6 +109,7 @@ class Client(asyncio.Protocol):
         self.gone = True
         self._news.set()
         self._room.set()
+        self.left()
         self._ended(self)
 
     def pause_writing(self) -> None:

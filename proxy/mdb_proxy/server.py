@@ -17,7 +17,7 @@ from mdb_engine.rawbson import Document, find
 from mdb_engine.scope.model import Limits
 from mdb_proxy import envelope
 from mdb_proxy.captures import GRACE_SECONDS, kill, let_go
-from mdb_proxy.client import Client
+from mdb_proxy.client import Arrived, Client, plain
 from mdb_proxy.decisions import (
     Answer,
     Ask,
@@ -92,9 +92,9 @@ class Listener:
     )
     stopping: bool = False
 
-    def client(self) -> Client:
-        """The protocol of a new connection."""
-        return Client(self._began, self._ended)
+    def client(self, arrived: Arrived = plain) -> Client:
+        """The protocol of a new connection; `arrived` says how it came."""
+        return Client(self._began, self._ended, arrived)
 
     def _began(self, client: Client) -> None:
         if self.stopping:

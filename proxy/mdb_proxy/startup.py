@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +23,9 @@ from mdb_engine.scope.model import Features, Scope
 from mdb_proxy.admin import Watch, admin_app, serving
 from mdb_proxy.config import ProxySettings, format_address, parse_address
 from mdb_proxy.cursors import Cursors, Sessions
+from mdb_proxy.doors import Doors
+from mdb_proxy.doors import Plan as Wanted
+from mdb_proxy.listeners import Listening
 from mdb_proxy.metrics import Metrics, Reloads
 from mdb_proxy.reload import Cluster, Household, Source, make_indexes, read_again, reload_at
 from mdb_proxy.server import Asker, Exchanger, Listener, nobody
@@ -43,12 +46,18 @@ log = structlog.get_logger("mdb_proxy.startup")
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Where the proxy listens and whom it serves; `homes`: slug -> first home database."""
+    """Where the proxy listens and whom it serves.
+
+    Attributes:
+        host, port: of its first listener; the path and 0 for a Unix socket.
+        homes: slug -> first home database. names: of all listeners.
+    """
 
     host: str
     port: int
     slugs: tuple[str, ...]
     homes: Mapping[str, str]
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +125,11 @@ async def serve(
 async def _serve(settings: ProxySettings, ready: Callable[[Ready], None], wishes: Wishes) -> None:
     manifests = load_folder(settings.manifests)
     source = Source(settings.manifests, settings.settle_seconds, settings.apply_indexes)
-    ports = Ports(
-        parse_address(settings.listen), parse_address(settings.admin) if settings.admin else None
-    )
+    doors = Doors(Wanted(settings.listening, settings.bounds))
+    ports = Ports(doors, parse_address(settings.admin) if settings.admin else None)
     async with connected(settings.mongo_uri.get_secret_value(), settings.db_name) as behind:
         household = Household(
-            behind.database, manifests, behind.cluster, format_address(*ports.wire)
+            behind.database, manifests, behind.cluster, address_of(settings.listening[0])
         )
         await household.open(source.settle)
         if source.indexes:
@@ -184,7 +192,7 @@ async def _cluster(control: AsyncMongoClient[dict[str, Any]], upstream: Upstream
 class Ports:
     """Where to listen: for clients, and for operators when they want it."""
 
-    wire: tuple[str, int]
+    doors: Doors
     admin: tuple[str, int] | None = None
 
 
@@ -205,7 +213,7 @@ async def listen(house: House, ready: Callable[[Ready], None], wishes: Wishes) -
         listener = new_listener(household, house.upstream, group)
         reloads = Reloads(listener.metrics.registry, time.time())
         with admin_port(house.ports.admin, _watch(household, listener)):
-            async with open_port(listener, household, house.ports.wire) as now:
+            async with open_port(listener, household, house.ports.doors) as now:
                 work = group.create_task(
                     reload_at(wishes.again, lambda: _reload(house), reloads.note)
                 )
@@ -218,8 +226,10 @@ async def listen(house: House, ready: Callable[[Ready], None], wishes: Wishes) -
 
 
 async def _reload(house: House) -> int:
+    contexts = await asyncio.to_thread(house.ports.doors.prepared)
     plan = await read_again(house.household, house.source)
     house.household.swap(plan)
+    house.ports.doors.swap(contexts)
     return len(plan.directory.scopes)
 
 
@@ -258,35 +268,38 @@ def admin_port(address: tuple[str, int] | None, watch: Watch) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def open_port(
-    listener: Listener, household: Household, wire: tuple[str, int], *, shared: bool = False
-) -> AsyncIterator[Ready]:
-    """Take clients in while the block runs, then see them off. `shared`: with other processes."""
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(listener.client, *wire, reuse_address=True, reuse_port=shared)
-    working = [listener.group.create_task(work) for work in (household.follow(), listener.watch())]
+async def open_port(listener: Listener, household: Household, doors: Doors) -> AsyncIterator[Ready]:
+    """Take clients in while the block runs, then see them off."""
+    working: list[asyncio.Task[None]] = []
     try:
-        yield _ready(household, server.sockets[0].getsockname())
+        with doors.open(listener) as found:
+            works = (household.follow(), listener.watch())
+            working += [listener.group.create_task(work) for work in works]
+            yield _ready(household, found)
     finally:
-        server.close()
         await listener.drain()
         for task in working:
             task.cancel()
         await household.leave()
 
 
-def _ready(household: Household, bound: tuple[Any, ...]) -> Ready:
-    host, port = bound[:2]
-    household.moved(format_address(host, port))
-    directory = household.current
-    log.info("proxy.listening", address=directory.address, apps=len(directory.scopes))
-    return ready_at((host, port), directory.scopes)
+def _ready(household: Household, found: Sequence[Listening]) -> Ready:
+    household.moved(address_of(found[0]))
+    scopes = household.current.scopes
+    log.info("proxy.listening", address=[each.name for each in found], apps=len(scopes))
+    return ready_at(found, scopes)
 
 
-def ready_at(address: tuple[str, int], scopes: Mapping[str, Scope]) -> Ready:
+def address_of(listening: Listening) -> str:
+    """What apps are told of where they are."""
+    return listening.path or format_address(listening.host, listening.port)
+
+
+def ready_at(listeners: Sequence[Listening], scopes: Mapping[str, Scope]) -> Ready:
     """What is told of a proxy that listens."""
     homes = {slug: scope.home[0] for slug, scope in scopes.items()}
-    return Ready(*address, tuple(homes), homes)
+    first, names = listeners[0], tuple(each.name for each in listeners)
+    return Ready(first.host or first.path, first.port, tuple(homes), homes, names)
 
 
 def answers(loop: asyncio.AbstractEventLoop) -> Callable[[], bool]:
