@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
+from mdb_proxy.addresses import group_of
 from mdb_proxy.bounds import Bounds
 
 FULL: Final = "full"
@@ -16,22 +16,6 @@ HANDSHAKE: Final = "tls_handshake"
 UNTRUSTED: Final = "untrusted"
 REFUSALS: Final = (FULL, ADDRESS, FILES, HEADER, HANDSHAKE, UNTRUSTED)
 """Why a connection was not let in. FILES: the process may open no more."""
-
-NETWORK: Final = 64
-"""Bits of an IPv6 address that count: whoever has one has all that begin so."""
-
-
-def group_of(host: str) -> str:
-    """What counts as one address."""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ip_network((address, NETWORK), strict=False))
 
 
 class Admission:

@@ -31,6 +31,7 @@ from mdb_proxy.quotas import Quotas
 from mdb_proxy.sasl import COMMANDS as SASL
 from mdb_proxy.sasl import Login
 from mdb_proxy.tenant import Asking, decided, tenant_command
+from mdb_proxy.throttles import Throttle
 from mdb_proxy.wire.compression import COMPRESSORS, unwrap, wrap
 from mdb_proxy.wire.frames import (
     MAX_BEFORE_LOGIN,
@@ -91,6 +92,7 @@ class Tools:
         random: so many random bytes. started: when the process began.
         clients: open connections of an app.
         peers: there are other workers, which may know what this one does not.
+        throttle: of logins. service: which process this is, 12 bytes.
     """
 
     directory: Callable[[], Directory]
@@ -104,6 +106,8 @@ class Tools:
     quotas: Quotas = field(default_factory=Quotas)
     compressors: tuple[str, ...] = tuple(COMPRESSORS)
     peers: bool = False
+    throttle: Throttle = field(default_factory=Throttle)
+    service: bytes = bytes(12)
 
     def asking(self, command: Mapping[str, Any], scope: Scope, user: str) -> Asking:
         """One command of a logged-in client, and what there is to answer it."""
@@ -129,6 +133,7 @@ class Session:
     Attributes:
         command: name of the last command; "" when it had none. The client's own text.
         refusals: how many commands were refused.
+        balanced: the client keeps to this connection what it opened on it.
     """
 
     def __init__(
@@ -144,6 +149,7 @@ class Session:
         self._introduced = False
         self.command = ""
         self.refusals = 0
+        self.balanced = False
 
     @property
     def app(self) -> str:
@@ -267,10 +273,16 @@ class Session:
             raise OverloadedError(msg)
 
     def _attempted(self, code: int) -> None:
-        login = self._login
+        login, tools = self._login, self._tools
+        if not code:
+            tools.throttle.succeeded(self._channel.peer, login.claimed)
+        elif code == AuthenticationFailedError.code:
+            tools.throttle.failed(self._channel.peer, login.claimed, tools.tick())
         self._note(Attempt(_short(login.claimed), login.mechanism, code, self.app))
 
     def _lookup(self, name: str) -> Credential | None:
+        """The credential of a name; who has failed too often is not even told that it is wrong."""
+        self._tools.throttle.check(self._channel.peer, name, self._tools.tick())
         return self._tools.directory().credential(name, self._tools.now())
 
     def _nonce(self) -> str:
@@ -289,6 +301,7 @@ class Session:
             tools.random,
             tools.compressors,
             tools.clients(self.app),
+            tools.service,
         )
         if self.command not in HELLO:
             return local.answer(command, visit)
@@ -297,6 +310,7 @@ class Session:
             raise IllegalOperationError(msg, "client")
         reply = local.answer(command, visit)
         self._introduced = self._introduced or "client" in command
+        self.balanced = self.balanced or "serviceId" in reply
         step = self._login.speculate(command, self._lookup, self._nonce(), directory.secret)
         return reply if step is None else {**reply, "speculativeAuthenticate": step}
 

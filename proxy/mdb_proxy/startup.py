@@ -21,16 +21,18 @@ from mdb_engine.exceptions import InitializationError
 from mdb_engine.manifest import load_folder
 from mdb_engine.scope.model import Features, Scope
 from mdb_proxy.admin import Watch, admin_app, serving
+from mdb_proxy.bounds import Bounds
 from mdb_proxy.config import ProxySettings, format_address, parse_address
 from mdb_proxy.cursors import Cursors, Sessions
-from mdb_proxy.doors import Doors
-from mdb_proxy.doors import Plan as Wanted
 from mdb_proxy.listeners import Listening
 from mdb_proxy.metrics import Metrics, Reloads
+from mdb_proxy.porters import Plan as Wanted
+from mdb_proxy.porters import Porters
 from mdb_proxy.reload import Cluster, Household, Source, make_indexes, read_again, reload_at
 from mdb_proxy.server import Asker, Exchanger, Listener, nobody
 from mdb_proxy.session import Tools
 from mdb_proxy.sweep import sweep
+from mdb_proxy.throttles import Throttle
 from mdb_proxy.upstream import PoolSettings, Upstream, open_upstream
 
 APP_NAME: Final = "mdb-proxy"
@@ -125,8 +127,8 @@ async def serve(
 async def _serve(settings: ProxySettings, ready: Callable[[Ready], None], wishes: Wishes) -> None:
     manifests = load_folder(settings.manifests)
     source = Source(settings.manifests, settings.settle_seconds, settings.apply_indexes)
-    doors = Doors(Wanted(settings.listening, settings.bounds))
-    ports = Ports(doors, parse_address(settings.admin) if settings.admin else None)
+    porters = Porters(Wanted(settings.listening, settings.bounds))
+    ports = Ports(porters, parse_address(settings.admin) if settings.admin else None)
     async with connected(settings.mongo_uri.get_secret_value(), settings.db_name) as behind:
         household = Household(
             behind.database, manifests, behind.cluster, address_of(settings.listening[0])
@@ -192,7 +194,7 @@ async def _cluster(control: AsyncMongoClient[dict[str, Any]], upstream: Upstream
 class Ports:
     """Where to listen: for clients, and for operators when they want it."""
 
-    doors: Doors
+    porters: Porters
     admin: tuple[str, int] | None = None
 
 
@@ -210,10 +212,11 @@ async def listen(house: House, ready: Callable[[Ready], None], wishes: Wishes) -
     """Serve the ports until it is wished to stop."""
     household = house.household
     async with tasks() as group:
-        listener = new_listener(household, house.upstream, group)
+        bounds = house.ports.porters.plan.bounds
+        listener = new_listener(household, house.upstream, group, bounds=bounds)
         reloads = Reloads(listener.metrics.registry, time.time())
         with admin_port(house.ports.admin, _watch(household, listener)):
-            async with open_port(listener, household, house.ports.doors) as now:
+            async with open_port(listener, household, house.ports.porters) as now:
                 work = group.create_task(
                     reload_at(wishes.again, lambda: _reload(house), reloads.note)
                 )
@@ -226,18 +229,23 @@ async def listen(house: House, ready: Callable[[Ready], None], wishes: Wishes) -
 
 
 async def _reload(house: House) -> int:
-    contexts = await asyncio.to_thread(house.ports.doors.prepared)
+    contexts = await asyncio.to_thread(house.ports.porters.prepared)
     plan = await read_again(house.household, house.source)
     house.household.swap(plan)
-    house.ports.doors.swap(contexts)
+    house.ports.porters.swap(contexts)
     return len(plan.directory.scopes)
 
 
 def new_listener(
-    household: Household, upstream: Exchanger, group: asyncio.TaskGroup, peers: Asker = nobody
+    household: Household,
+    upstream: Exchanger,
+    group: asyncio.TaskGroup,
+    peers: Asker = nobody,
+    bounds: Bounds | None = None,
 ) -> Listener:
     """A listener that nobody has come to yet; it hears of every new directory."""
     apps: Counter[str] = Counter()
+    bounds = bounds or Bounds()
     tools = Tools(
         directory=lambda: household.current,
         cursors=Cursors(),
@@ -248,9 +256,14 @@ def new_listener(
         started=datetime.now(UTC),
         clients=lambda app: apps.get(app, 0),
         peers=peers is not nobody,
+        throttle=Throttle(bounds.login_failures, bounds.login_failures_per_second),
+        service=secrets.token_bytes(12),
     )
-    listener = Listener(tools, upstream, group, apps, Metrics(household.manifests), peers)
-    listener.metrics.watch(listener.connections, tools.cursors.count)
+    metrics = Metrics(household.manifests)
+    listener = Listener(tools, upstream, group, apps, metrics, peers, bounds)
+    transactions = tools.sessions.open_transactions
+    listener.metrics.watch(listener.connections, tools.cursors.count, transactions)
+    tools.throttle.heard = listener.metrics.throttled
     household.changed = listener.changed
     household.yielding = lambda: listener.yielding > 0
     return listener
@@ -268,11 +281,13 @@ def admin_port(address: tuple[str, int] | None, watch: Watch) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def open_port(listener: Listener, household: Household, doors: Doors) -> AsyncIterator[Ready]:
+async def open_port(
+    listener: Listener, household: Household, porters: Porters
+) -> AsyncIterator[Ready]:
     """Take clients in while the block runs, then see them off."""
     working: list[asyncio.Task[None]] = []
     try:
-        with doors.open(listener) as found:
+        with porters.open(listener) as found:
             works = (household.follow(), listener.watch())
             working += [listener.group.create_task(work) for work in works]
             yield _ready(household, found)

@@ -16,10 +16,10 @@ from mdb_engine.manifest import load_folder
 from mdb_proxy.admin import Watch
 from mdb_proxy.config import ProxySettings, parse_address
 from mdb_proxy.crew import Crew
-from mdb_proxy.doors import contexts_of
 from mdb_proxy.metrics import Reloads
 from mdb_proxy.orders import Order
 from mdb_proxy.peers import Said, rendezvous
+from mdb_proxy.porters import contexts_of
 from mdb_proxy.ports import kept
 from mdb_proxy.reload import Household, Source, make_indexes, read_again, reload_at
 from mdb_proxy.startup import (

@@ -23,12 +23,12 @@ from mdb_engine.exceptions import MongoDBEngineError
 from mdb_engine.observability import configure_logging
 from mdb_proxy.bounds import Bounds
 from mdb_proxy.decisions import Ask
-from mdb_proxy.doors import Contexts, Doors
-from mdb_proxy.doors import Plan as Wanted
 from mdb_proxy.exits import FAILED, ending
 from mdb_proxy.listeners import Listening
 from mdb_proxy.orders import DRAINED, READY, Order, Report, order_in, unpacked
 from mdb_proxy.peers import Peers, Said, answering, socket_of
+from mdb_proxy.porters import Contexts, Porters
+from mdb_proxy.porters import Plan as Wanted
 from mdb_proxy.reload import Household, Plan
 from mdb_proxy.server import DRAIN_SECONDS, Listener
 from mdb_proxy.signals import run
@@ -61,7 +61,7 @@ class Desk:
 
     household: Household
     listener: Listener
-    doors: Doors
+    porters: Porters
     plan: Plan | None = field(default=None)
     contexts: Contexts = field(default_factory=dict)
 
@@ -83,7 +83,7 @@ class Desk:
     async def prepare(self, said: Said) -> Said:
         """Make a directory of new manifests, without serving by it yet."""
         try:
-            self.contexts = await asyncio.to_thread(self.doors.prepared)
+            self.contexts = await asyncio.to_thread(self.porters.prepared)
             self.plan = await self.household.plan(unpacked(said["manifests"]))
         except (MongoDBEngineError, PyMongoError, ValueError) as error:
             return {"reason": str(error)}
@@ -94,7 +94,7 @@ class Desk:
         if self.plan is None:
             return {"reason": "nothing was prepared"}
         self.household.swap(self.plan)
-        self.doors.swap(self.contexts)
+        self.porters.swap(self.contexts)
         self.plan = None
         return {"ok": True}
 
@@ -126,22 +126,23 @@ async def work(order: Order, ready: Callable[[Ready], None], wishes: Wishes) -> 
         ConfigurationError, InitializationError, OSError: it could not start.
     """
     folder = Path(order.folder)
-    doors = _doors(order)
+    porters = _porters(order)
     async with connected(order.mongo_uri, order.db_name) as behind, tasks() as group:
         household = Household(
             behind.database,
             unpacked(order.manifests),
             behind.cluster,
-            address_of(doors.plan.listeners[0]),
+            address_of(porters.plan.listeners[0]),
             workers=order.workers,
         )
         await household.join()
         others = [n for n in range(1, order.workers + 1) if n != order.number]
-        listener = new_listener(household, behind.upstream, group, Peers(folder, others).ask)
+        ask, bounds = Peers(folder, others).ask, porters.plan.bounds
+        listener = new_listener(household, behind.upstream, group, ask, bounds)
         listener.numbers = itertools.count(order.number, order.workers)
-        desk = Desk(household, listener, doors)
+        desk = Desk(household, listener, porters)
         async with answering(socket_of(folder, order.number), desk.answer, group):
-            async with open_port(listener, household, doors) as now:
+            async with open_port(listener, household, porters) as now:
                 ready(now)
                 await wishes.stop.wait()
             _report(Report(DRAINED))
@@ -149,9 +150,9 @@ async def work(order: Order, ready: Callable[[Ready], None], wishes: Wishes) -> 
     log.info("worker.stopped")
 
 
-def _doors(order: Order) -> Doors:
+def _porters(order: Order) -> Porters:
     """The listeners of an order: at ports that others share, or at sockets that are handed down."""
-    return Doors(
+    return Porters(
         Wanted(
             [Listening.model_validate_json(each) for each in order.listeners],
             Bounds(**order.bounds),

@@ -25,6 +25,7 @@ from mdb_proxy.neighbours import for_another
 from mdb_proxy.quotas import Quotas
 from mdb_proxy.server import Listener
 from mdb_proxy.session import Event, Session, Tools
+from mdb_proxy.throttles import Throttle
 from mdb_proxy.wire import (
     OP_MSG,
     OP_QUERY,
@@ -42,6 +43,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SECRET = bytes(range(32))
 PASSWORD = "correct horse"  # noqa: S105 - of nobody
 MEMBER = "m1:27017"
+CHANNEL = Channel("127.0.0.1:50000")
 CLIENT_NONCE = "rOprNGfwEbeRWgbNEkqO"
 SLUGS = ("crm", "shop")
 
@@ -83,6 +85,7 @@ class World:
         self.cursors = Cursors()
         self.sessions = Sessions()
         self.quotas = Quotas()
+        self.throttle = Throttle()
         self.apps: Counter[str] = Counter()
         self.events: list[Event] = []
         self._numbers = count(1)
@@ -99,6 +102,7 @@ class World:
             started=NOW - timedelta(seconds=90),
             clients=lambda app: self.apps[app],
             quotas=self.quotas,
+            throttle=self.throttle,
             **more,
         )
 
@@ -192,11 +196,11 @@ def told(exchange: Exchange) -> dict[str, Any]:
 class Talk:
     """One connection, as far as its session: decisions, without a loop."""
 
-    def __init__(self, world: World, user: str = "", **tools: Any) -> None:
+    def __init__(
+        self, world: World, user: str = "", channel: Channel = CHANNEL, **tools: Any
+    ) -> None:
         self.world = world
-        self.session = Session(
-            world.tools(**tools), Channel("127.0.0.1:50000"), 3, world.events.append
-        )
+        self.session = Session(world.tools(**tools), channel, 3, world.events.append)
         if user:
             self.log_in(user)
 

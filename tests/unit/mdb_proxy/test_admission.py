@@ -2,26 +2,12 @@
 
 import pytest
 
-from mdb_proxy.admission import ADDRESS, FULL, Admission, group_of
+from mdb_proxy.admission import ADDRESS, FULL, Admission
 from mdb_proxy.bounds import Bounds
 
 
 def admission(most: int | None = None, **bounds: int) -> Admission:
     return Admission(Bounds(**bounds), most)
-
-
-@pytest.mark.parametrize(
-    ("host", "group"),
-    [
-        ("10.0.0.1", "10.0.0.1"),
-        ("", ""),
-        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
-        ("::ffff:10.0.0.1", "10.0.0.1"),
-        ("fe80::1%eth0", "fe80::/64"),
-    ],
-)
-def test_what_counts_as_one_address(host: str, group: str) -> None:
-    assert group_of(host) == group
 
 
 def test_so_many_at_a_time() -> None:

@@ -22,9 +22,9 @@ from mdb_engine.exceptions import (
 from mdb_engine.scope.model import Features
 from mdb_proxy import startup
 from mdb_proxy.config import ProxySettings, parse_address
-from mdb_proxy.doors import Doors, Plan
 from mdb_proxy.listeners import Listening
 from mdb_proxy.metrics import Metrics
+from mdb_proxy.porters import Plan, Porters
 from mdb_proxy.reload import Cluster, Household, Source
 from mdb_proxy.startup import House as Home
 from mdb_proxy.startup import Ports, Ready, Wishes, _watch, listen, serve, tasks
@@ -46,7 +46,7 @@ def home(household: Household, ports: Ports) -> Home:
 
 
 def ports(port: int = 0, admin: tuple[str, int] | None = None) -> Ports:
-    return Ports(Doors(Plan([Listening(host="127.0.0.1", port=port)])), admin)
+    return Ports(Porters(Plan([Listening(host="127.0.0.1", port=port)])), admin)
 
 
 def calm() -> Wishes:

@@ -15,10 +15,10 @@ from pymongo.errors import AutoReconnect
 
 from mdb_engine.manifest import Manifest, parse
 from mdb_proxy.crew import COMMAND
-from mdb_proxy.doors import Doors
-from mdb_proxy.doors import Plan as Wanted
 from mdb_proxy.exits import UNREACHABLE, USAGE
 from mdb_proxy.orders import Order, packed, report_in
+from mdb_proxy.porters import Plan as Wanted
+from mdb_proxy.porters import Porters
 from mdb_proxy.reload import Plan
 from mdb_proxy.worker import QUESTIONS, Desk, _at_most
 from tests.support.servers import free_port
@@ -35,7 +35,7 @@ def at_desk(work: Callable[[Desk, House], Coroutine[Any, Any, None]]) -> None:
         async with house() as found:
             household = open_house()
             household.database = Clustered(True)  # type: ignore[assignment]
-            await work(Desk(household, found.listener, Doors(Wanted([]))), found)
+            await work(Desk(household, found.listener, Porters(Wanted([]))), found)
 
     asyncio.run(main())
 

@@ -22,6 +22,7 @@ from mdb_proxy.certificates import client_subject, context_of, server_name
 from mdb_proxy.channel import Channel
 from mdb_proxy.client import Client
 from mdb_proxy.listeners import Listening, format_address
+from mdb_proxy.metrics import OK
 from mdb_proxy.ports import listening_at
 from mdb_proxy.server import Listener
 from mdb_proxy.wire.frames import WireError
@@ -37,7 +38,7 @@ PROBES: Final = 3
 PROBE_SECONDS: Final = 10
 """How often, and how far apart, TCP asks a silent client before it gives up."""
 
-log = structlog.get_logger("mdb_proxy.doors")
+log = structlog.get_logger("mdb_proxy.porters")
 
 Contexts = Mapping[int, ssl.SSLContext]
 """By the number of the listener."""
@@ -58,7 +59,7 @@ class Plan:
     handed: Mapping[int, int] = field(default_factory=dict)
 
 
-class Doors:
+class Porters:
     """All listeners of a process."""
 
     def __init__(self, plan: Plan) -> None:
@@ -69,7 +70,7 @@ class Doors:
         """
         self.plan = plan
         self._contexts = self.prepared()
-        self.doors: list[Door] = []
+        self.porters: list[Porter] = []
 
     def prepared(self) -> Contexts:
         """Read the certificates as they are now; nothing is changed.
@@ -100,10 +101,10 @@ class Doors:
                 handed = self.plan.handed.get(number)
                 sockets = stack.enter_context(listening_at(each, handed, shared=self.plan.shared))
                 bound = _bound(each, sockets)
-                door = Door(self, number, bound, listener)
-                self.doors.append(door)
-                stack.callback(door.close)
-                door.open(sockets)
+                porter = Porter(self, number, bound, listener)
+                self.porters.append(porter)
+                stack.callback(porter.close)
+                porter.open(sockets)
                 found.append(bound)
             yield found
 
@@ -144,16 +145,18 @@ class Visit:
         return f"{self.host}:{self.port}" if self.host else "local"
 
 
-class Door:
+class Porter:
     """One listener."""
 
-    def __init__(self, doors: Doors, number: int, listening: Listening, listener: Listener) -> None:
+    def __init__(
+        self, porters: Porters, number: int, listening: Listening, listener: Listener
+    ) -> None:
         self.listening, self.admission = (
             listening,
-            Admission(doors.plan.bounds, listening.max_connections),
+            Admission(porters.plan.bounds, listening.max_connections),
         )
-        self._doors, self._number, self._listener = doors, number, listener
-        self._bounds = doors.plan.bounds
+        self._porters, self._number, self._listener = porters, number, listener
+        self._bounds = porters.plan.bounds
         self._loop = asyncio.get_running_loop()
         self._sockets: Sequence[socket.socket] = ()
         self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
@@ -238,9 +241,12 @@ class Door:
 
     def _left(self, visit: Visit) -> None:
         self.admission.leave(visit.host if visit.claimed else None)
+        self._listener.metrics.inside(self.listening.name, self.admission.inside)
 
     def refused(self, reason: str, peer: str) -> None:
         """Note that somebody was not let in."""
+        name, inside = self.listening.name, self.admission.inside
+        self._listener.metrics.arrived(name, reason, inside)
         log.debug("client.refused", listener=self.listening.name, reason=reason, peer=peer)
 
     async def _let_in(self, found: socket.socket, visit: Visit) -> None:
@@ -285,7 +291,7 @@ class Door:
 
     async def _joined(self, found: socket.socket, visit: Visit) -> None:
         """Shake hands when the listener wants that; then it is a client like any other."""
-        context = self._doors.context(self._number)
+        context = self._porters.context(self._number)
         client = self._listener.client(lambda transport: self._channel(transport, visit))
         client.came, client.left = visit.came, lambda: self._left(visit)
         options: dict[str, Any] = {}
@@ -307,6 +313,7 @@ class Door:
 
     def _channel(self, transport: asyncio.BaseTransport, visit: Visit) -> Channel:
         """What is known of a connection when its first byte may come."""
+        self._listener.metrics.arrived(self.listening.name, OK, self.admission.inside)
         connection = transport.get_extra_info("ssl_object")
         name = server_name(connection) if connection is not None else ""
         host, port = visit.to
@@ -318,7 +325,7 @@ class Door:
             subject=client_subject(connection) if connection is not None else "",
             replica_set=self.listening.replica_set,
             balanced=self.listening.balanced,
-            address=to,
+            here=to,
         )
 
 

@@ -12,11 +12,11 @@ import pytest
 import uvloop
 
 from mdb_engine.exceptions import ConfigurationError
-from mdb_proxy import doors
+from mdb_proxy import porters
 from mdb_proxy.bounds import Bounds
 from mdb_proxy.channel import Channel
-from mdb_proxy.doors import Doors, Plan
 from mdb_proxy.listeners import Keys, Listening
+from mdb_proxy.porters import Plan, Porters
 from mdb_proxy.wire import Frames
 from mdb_proxy.wire.preamble import SIGNATURE
 from tests.support.certificates import Authority
@@ -62,11 +62,11 @@ def inside(request: pytest.FixtureRequest) -> Callable[..., None]:
         async def main() -> None:
             files = connections()
             async with asyncio.timeout(4 * SECONDS), house() as found:
-                made = Doors(Plan(listeners, Bounds(**bounds)))
+                made = Porters(Plan(listeners, Bounds(**bounds)))
                 with made.open(found.listener) as bound:
                     await work(Open(found, made, bound))
-                assert [door.admission.inside for door in made.doors] == [
-                    len(found.listener.clients) for _ in made.doors
+                assert [porter.admission.inside for porter in made.porters] == [
+                    len(found.listener.clients) for _ in made.porters
                 ]
                 await found.listener.drain(SECONDS)
                 await asyncio.sleep(0.05)
@@ -81,8 +81,8 @@ def inside(request: pytest.FixtureRequest) -> Callable[..., None]:
 class Open:
     """Listeners that are open, and who comes there."""
 
-    def __init__(self, house: House, doors: Doors, bound: Sequence[Listening]) -> None:
-        self.house, self.doors, self.bound = house, doors, bound
+    def __init__(self, house: House, porters: Porters, bound: Sequence[Listening]) -> None:
+        self.house, self.porters, self.bound = house, porters, bound
 
     @property
     def channels(self) -> list[Channel]:
@@ -146,7 +146,7 @@ def test_three_ways_in(inside: Callable[..., None], folder: Path, tmp_path: Path
             assert (await visitor.hello())["ok"]
             (channel,) = at.channels
             assert channel.peer.startswith(f"{HERE}:")
-            assert channel == Channel(channel.peer, address=f"{HERE}:{plain.port}")
+            assert channel == Channel(channel.peer, here=f"{HERE}:{plain.port}")
         theirs = trusting(folder / "tests-ca.pem", folder / "client.pem")
         async with at.visit(number=1, ssl=theirs, server_hostname="db.example.com") as visitor:
             assert (await visitor.hello())["ok"]
@@ -157,11 +157,11 @@ def test_three_ways_in(inside: Callable[..., None], folder: Path, tmp_path: Path
                 server_name="db.example.com",
                 subject="CN=client,O=tests",
                 replica_set="rs",
-                address=f"db.example.com:{safe.port}",
+                here=f"db.example.com:{safe.port}",
             )
         async with at.visit(number=2) as visitor:
             assert (await visitor.hello())["ok"]
-            assert at.channels == [Channel("local", balanced=True, address=":0")]
+            assert at.channels == [Channel("local", balanced=True, here=":0")]
         assert at.channels == []
 
     inside(
@@ -181,7 +181,7 @@ def test_a_handshake_that_fails(inside: Callable[..., None], folder: Path, first
                 visitor.writer.write_eof()
                 await asyncio.wait_for(visitor.reader.read(), SECONDS)
         assert at.channels == []
-        assert at.doors.doors[0].admission.inside == 0
+        assert at.porters.porters[0].admission.inside == 0
 
     inside(work, tcp(tls=True, keys=keys(folder)))
 
@@ -190,7 +190,7 @@ def test_a_handshake_that_does_not_go_on(inside: Callable[..., None], folder: Pa
     async def work(at: Open) -> None:
         async with at.visit(b"\x16\x03") as visitor:
             assert await visitor.shown_out()
-        assert at.doors.doors[0].admission.inside == 0
+        assert at.porters.porters[0].admission.inside == 0
         async with at.visit(b"\x16\x03"):
             pass
         async with at.visit(b"\x16\x03"):
@@ -207,13 +207,13 @@ def test_who_is_where_the_balancer_says(inside: Callable[..., None], folder: Pat
                 visitor.writer.write(bytes([byte]))
                 await visitor.writer.drain()
             assert (await visitor.hello())["ok"]
-            assert at.channels == [Channel("10.1.2.3:5000", address="10.9.9.9:27017")]
+            assert at.channels == [Channel("10.1.2.3:5000", here="10.9.9.9:27017")]
         async with at.visit(said + HELLO) as visitor:
             assert (await visitor.hello())["ok"]
         six = header(("::5", 5000), ("::9", 27017), socket.AF_INET6)
         async with at.visit(six) as visitor:
             assert (await visitor.hello())["ok"]
-            assert at.channels == [Channel("::5:5000", address="[::9]:27017")]
+            assert at.channels == [Channel("::5:5000", here="[::9]:27017")]
         async with at.visit(SIGNATURE + bytes([0x20, 0, 0, 0])) as visitor:
             assert (await visitor.hello())["ok"]
             assert at.channels[0].peer.startswith(HERE)
@@ -297,10 +297,10 @@ def test_who_comes_too_fast_waits(inside: Callable[..., None]) -> None:
 
 
 def test_no_files_are_left(inside: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "BREATH_SECONDS", 0.1)
+    monkeypatch.setattr(porters, "BREATH_SECONDS", 0.1)
 
     async def work(at: Open) -> None:
-        (door,) = at.doors.doors
+        (porter,) = at.porters.porters
         accept, failing = socket.socket.accept, [OSError(24, "Too many open files")]
 
         def seldom(self: socket.socket) -> Any:
@@ -312,7 +312,7 @@ def test_no_files_are_left(inside: Callable[..., None], monkeypatch: pytest.Monk
         async with at.visit() as visitor:
             assert (await visitor.hello())["ok"]
         assert not failing
-        assert door.admission.inside == 0
+        assert porter.admission.inside == 0
 
     inside(work, tcp())
 
@@ -331,13 +331,13 @@ def test_other_certificates(inside: Callable[..., None], folder: Path, tmp_path:
         first = await shown(at)
         Authority(folder).issue("/O=tests/CN=second", "DNS:localhost")
         (tmp_path / "x.pem").write_text((folder / "second.pem").read_text())
-        prepared = at.doors.prepared()
+        prepared = at.porters.prepared()
         assert await shown(at) == first
-        at.doors.swap(prepared)
+        at.porters.swap(prepared)
         assert await shown(at) != first
         (tmp_path / "x.pem").write_text("junk")
         with pytest.raises(ConfigurationError):
-            at.doors.prepared()
+            at.porters.prepared()
         assert await shown(at) != first
 
     inside(work, tcp(tls=True, keys=mine))
