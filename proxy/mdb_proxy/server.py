@@ -140,7 +140,9 @@ class Listener:
             self._count(talk, "")
             client.close()
         if client.broken is not None:
-            if not client.dropped:
+            if client.dropped:
+                self.metrics.dropped(str(client.broken))
+            else:
                 self.metrics.malformed()
             served.warning("client.broken", reason=str(client.broken))
 
@@ -341,7 +343,6 @@ class Listener:
         now = self.tools.tick()
         for client, talk in list(self.talks.items()):
             if client not in self.busy and (reason := client.late(now) or self._slow(client, talk)):
-                self.metrics.dropped(reason)
                 client.drop(reason)
 
     def _slow(self, client: Client, talk: _Talk) -> str:
