@@ -26,6 +26,7 @@ class Directory:
         address: `host:port` that replies name. version: the cluster's, as text.
         max_wire_version: what `hello` may advertise. holdings: what the apps have stored.
         confirmed: when the ledger was read, in seconds of the process's clock.
+        unread: it was not read yet: nobody can be told from anybody.
     """
 
     scopes: Mapping[str, Scope]
@@ -37,6 +38,7 @@ class Directory:
     features: Features = field(default_factory=Features)
     holdings: Holdings = field(default_factory=Holdings)
     confirmed: float = inf
+    unread: bool = False
 
     def credential(self, name: str, now: datetime) -> Credential | None:
         """The credential that may log in under that name; None when there is none."""

@@ -79,6 +79,7 @@ class Metrics:
         self._throttled = self._made(Counter, "throttled_logins")
         self._received = self._made(Counter, "request_bytes", "app")
         self._sent = self._made(Counter, "response_bytes", "app")
+        self._build = self._made(Gauge, "build_info", "version", mode="livemax")
         self._transactions = self._made(Gauge, "transactions_open", "app")
         self._look: tuple[tuple[Any, Number], ...] = ()
         self._connected: Number = _zero
@@ -90,11 +91,15 @@ class Metrics:
             buckets=BUCKETS,
         )
 
-    def _made(self, kind: type[Any], name: str, *labels: str) -> Any:
+    def _made(self, kind: type[Any], name: str, *labels: str, mode: str = "livesum") -> Any:
         text = f"{name.replace('_', ' ').capitalize()}."
         # Of several processes the living ones are added up.
-        mode = {"multiprocess_mode": "livesum"} if kind is Gauge else {}
-        return kind(f"mdb_proxy_{name}", text, labels, registry=self.registry, **mode)
+        more = {"multiprocess_mode": mode} if kind is Gauge else {}
+        return kind(f"mdb_proxy_{name}", text, labels, registry=self.registry, **more)
+
+    def built(self, version: str) -> None:
+        """Say which version this is."""
+        self._child(self._build, version).set(1)
 
     def know(self, apps: Collection[str]) -> None:
         """These apps have a label from now on; those before them keep theirs."""

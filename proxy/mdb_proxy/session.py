@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from mdb_engine.credentials import Credential
@@ -24,7 +25,7 @@ from mdb_engine.scope.names import printable
 from mdb_proxy import envelope, local
 from mdb_proxy.channel import Channel
 from mdb_proxy.cursors import Cursors, Sessions
-from mdb_proxy.decisions import Close, Decision, Forward, Reply, Run
+from mdb_proxy.decisions import ANYWHERE, Close, Decision, Forward, Origin, Reply, Run
 from mdb_proxy.directory import Directory
 from mdb_proxy.holds import TENANT_COMMANDS
 from mdb_proxy.quotas import Quotas
@@ -93,6 +94,7 @@ class Tools:
         clients: open connections of an app.
         peers: there are other workers, which may know what this one does not.
         throttle: of logins. service: which process this is, 12 bytes.
+        members: `host:port` of those that hold data, the primary first.
     """
 
     directory: Callable[[], Directory]
@@ -108,8 +110,11 @@ class Tools:
     peers: bool = False
     throttle: Throttle = field(default_factory=Throttle)
     service: bytes = bytes(12)
+    members: Callable[[], tuple[str, ...]] = tuple
 
-    def asking(self, command: Mapping[str, Any], scope: Scope, user: str) -> Asking:
+    def asking(
+        self, command: Mapping[str, Any], scope: Scope, user: str, origin: Origin = ANYWHERE
+    ) -> Asking:
         """One command of a logged-in client, and what there is to answer it."""
         directory = self.directory()
         return Asking(
@@ -124,7 +129,12 @@ class Tools:
             self.random,
             self.peers,
             self.tick() - directory.confirmed <= SURE_SECONDS,
+            partial(self._to_search, scope.slug),
+            origin,
         )
+
+    def _to_search(self, app: str) -> tuple[str, ...]:
+        return self.members() if self.quotas.search(app, self.tick()) else ()
 
 
 class Session:
@@ -134,6 +144,7 @@ class Session:
         command: name of the last command; "" when it had none. The client's own text.
         refusals: how many commands were refused.
         balanced: the client keeps to this connection what it opened on it.
+        early: the last one was a login before the stores were read: it may be given again.
     """
 
     def __init__(
@@ -144,17 +155,24 @@ class Session:
         note: Callable[[Event], None] = lambda _event: None,
     ) -> None:
         self._tools, self._channel, self._connection, self._note = tools, channel, connection, note
+        self._origin = Origin(channel.address, connection)
         self._login = Login()
         self._invalid = 0
         self._introduced = False
         self.command = ""
         self.refusals = 0
         self.balanced = False
+        self.early = False
 
     @property
     def app(self) -> str:
         """The app of who is logged in; "" before."""
         return self._login.credential.app if self._login.credential else ""
+
+    @property
+    def user(self) -> str:
+        """The name of who is logged in; "" before."""
+        return self._login.credential.name if self._login.credential else ""
 
     @property
     def welcome(self) -> bool:
@@ -168,7 +186,7 @@ class Session:
         Raises:
             WireError: the bytes break the protocol; close without an answer.
         """
-        self.command = ""
+        self.command, self.early = "", False
         if frame.opcode == OP_COMPRESSED:
             return self._compressed(frame)
         if frame.opcode == OP_MSG:
@@ -231,7 +249,7 @@ class Session:
     ) -> Decision:
         tools = self._tools
         tools.quotas.spend(scope.slug, scope.limits, tools.tick())
-        asking = tools.asking(command, scope, credential.name)
+        asking = tools.asking(command, scope, credential.name, self._origin)
         rule = TENANT_COMMANDS.get(self.command, tenant_command)
         decision = decided(rule, asking, lambda body: envelope.reply_to(message, body))
         if message.more_to_come and isinstance(decision, Forward | Run):
@@ -244,9 +262,16 @@ class Session:
 
     def _sasl(self, command: Mapping[str, Any]) -> dict[str, Any]:
         login, before = self._login, self._login.credential
-        secret = self._tools.directory().secret
+        directory = self._tools.directory()
+        if directory.unread:
+            # Never 18, which drivers take as final.
+            self.early = True
+            msg = "the cluster was not reached yet, try again"
+            raise OverloadedError(msg)
         try:
-            reply = login.handle(self.command, command, self._lookup, self._nonce(), secret)
+            reply = login.handle(
+                self.command, command, self._lookup, self._nonce(), directory.secret
+            )
             if login.credential is not None and before is None:
                 self._admit(login.credential)
                 self._attempted(0)
@@ -311,6 +336,8 @@ class Session:
         reply = local.answer(command, visit)
         self._introduced = self._introduced or "client" in command
         self.balanced = self.balanced or "serviceId" in reply
+        if directory.unread:
+            return reply
         step = self._login.speculate(command, self._lookup, self._nonce(), directory.secret)
         return reply if step is None else {**reply, "speculativeAuthenticate": step}
 

@@ -18,6 +18,7 @@ from mdb_engine.credentials import SCRAM_SHA_256, Credential, ScramKeys, derive
 from mdb_engine.rawbson import Document
 from mdb_engine.scope.model import Limits, Scope
 from mdb_proxy.channel import Channel
+from mdb_proxy.client import Arrived, plain
 from mdb_proxy.cursors import Cursors, Sessions
 from mdb_proxy.decisions import Answer, Ask, Decision, Exchange, Forward, Reply, Run
 from mdb_proxy.directory import Directory
@@ -347,6 +348,7 @@ class Cluster:
     asked: list[Exchange] = field(default_factory=list)
     answers: deque[Told] = field(default_factory=deque)
     cut: int = 0
+    members: tuple[str, ...] = (MEMBER,)
 
     def will_say(self, *documents: Fields, member: str = MEMBER) -> None:
         """Say these next."""
@@ -376,8 +378,8 @@ class Cluster:
 class Connection:
     """One client of a listener."""
 
-    def __init__(self, listener: Listener) -> None:
-        self.client = listener.client()
+    def __init__(self, listener: Listener, arrived: Arrived = plain) -> None:
+        self.client = listener.client(arrived)
         self.wire = Wire(self.client)
         self.client.connection_made(self.wire)
         self._frames = Frames()

@@ -91,10 +91,12 @@ def test_what_happens_at_the_doors() -> None:
     metrics.throttled()
     metrics.moved("shop", 10, 100)
     metrics.moved("?", 1, 2)
+    metrics.built("1.2.3")
     assert {name: value for name, value in lines(metrics).items() if value} == {
         'mdb_proxy_arrivals_total{listener="tls://h:1",outcome="ok"}': 1,
         'mdb_proxy_arrivals_total{listener="tls://h:1",outcome="full"}': 1,
         'mdb_proxy_clients_dropped_total{reason="it says nothing"}': 1,
+        'mdb_proxy_build_info{version="1.2.3"}': 1,
         "mdb_proxy_decoding_errors_total": 1,
         "mdb_proxy_throttled_logins_total": 1,
         'mdb_proxy_request_bytes_total{app="shop"}': 10,
