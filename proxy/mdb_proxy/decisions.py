@@ -111,4 +111,17 @@ class Close:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A member of the cluster, as this process has it.
+
+    Attributes:
+        up: it can be read from. busy: commands on their way to it. connections: open ones.
+    """
+
+    up: bool
+    busy: int = 0
+    connections: int = 0
+
+
 Decision = Reply | Forward | Run | Close

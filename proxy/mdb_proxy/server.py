@@ -24,6 +24,7 @@ from mdb_proxy.decisions import (
     TRY_AGAIN,
     Answer,
     Ask,
+    Backend,
     Close,
     Decision,
     Exchange,
@@ -57,6 +58,11 @@ class Exchanger(Protocol):
 
     async def exchange(self, exchange: Exchange) -> Answer:
         """Send one command, give its reply."""
+        ...
+
+    @property
+    def backends(self) -> Mapping[str, Backend]:
+        """How each member is, by `host:port`."""
         ...
 
     @property
@@ -302,17 +308,20 @@ class Listener:
         if self.sending[exchange.app] > self.bounds.max_buffered_bytes:
             # Its clients do not read what they have asked for already.
             raise OverloadedError(TRY_AGAIN)
+        began = self.tools.tick()
         try:
             if exchange.awaited:
                 return await self.upstream.exchange(exchange)
-            end = self.tools.tick() + (exchange.time_ms or limits.max_time_ms) / 1000
+            end = began + (exchange.time_ms or limits.max_time_ms) / 1000
             with self.tools.quotas.flight(exchange.app, limits.max_in_flight, end):
-                return await self.upstream.exchange(exchange)
+                found = await self.upstream.exchange(exchange)
+            self.metrics.answered(Document(exchange.body).first or "", self.tools.tick() - began)
         except asyncio.CancelledError:
             # Nobody will read on where a batch was lost: the cursor was killed with it.
             number = find(exchange.body, "getMore")
             self.tools.cursors.close([number] if isinstance(number, int) else ())
             raise
+        return found
 
     async def _driven(self, steps: Steps) -> bytes:
         """Several exchanges, one after the other."""

@@ -241,6 +241,7 @@ def new_listener(
     listener = Listener(tools, upstream, group, apps, metrics, peers=peers, bounds=bounds)
     transactions = tools.sessions.open_transactions
     listener.metrics.watch(listener.connections, tools.cursors.count, transactions)
+    metrics.watch_backends(lambda: upstream.backends)
     tools.throttle.heard = listener.metrics.throttled
     household.changed = listener.changed
     if not household.current.unread:

@@ -20,7 +20,7 @@ from mdb_engine.scope.model import Limits, Scope
 from mdb_proxy.channel import Channel
 from mdb_proxy.client import Arrived, plain
 from mdb_proxy.cursors import Cursors, Sessions
-from mdb_proxy.decisions import Answer, Ask, Decision, Exchange, Forward, Reply, Run
+from mdb_proxy.decisions import Answer, Ask, Backend, Decision, Exchange, Forward, Reply, Run
 from mdb_proxy.directory import Directory
 from mdb_proxy.neighbours import for_another
 from mdb_proxy.quotas import Quotas
@@ -349,6 +349,7 @@ class Cluster:
     answers: deque[Told] = field(default_factory=deque)
     cut: int = 0
     members: tuple[str, ...] = (MEMBER,)
+    backends: Mapping[str, Backend] = field(default_factory=dict)
 
     def will_say(self, *documents: Fields, member: str = MEMBER) -> None:
         """Say these next."""
