@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from mdb_proxy.listeners import Listening
+from mdb_proxy.listeners import Listening, format_address
 
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted; the system may allow less."""
@@ -50,8 +50,12 @@ def _bound(stack: ExitStack, host: str, port: int, *, shared: bool) -> list[sock
         made = stack.enter_context(_socket(family, socket.SO_REUSEADDR))
         if shared:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        made.bind((address[0], port, *address[2:]))
-        made.listen(BACKLOG)
+        try:
+            made.bind((address[0], port, *address[2:]))
+            made.listen(BACKLOG)
+        except OSError as error:
+            said = (error.strerror or "cannot listen").lower()
+            raise OSError(error.errno, f"{format_address(host, port)}: {said}") from None
         port = made.getsockname()[1]
         found.append(made)
     return found
@@ -103,7 +107,7 @@ def _make_room(path: Path) -> None:
         except OSError as error:  # BlockingIOError: its queue is full, so somebody is there
             if error.errno not in (errno.EAGAIN, errno.EWOULDBLOCK):
                 raise
-    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), str(path))
+    raise OSError(errno.EADDRINUSE, f"{path}: address already in use", str(path))
 
 
 @contextmanager
