@@ -155,6 +155,11 @@ class Cursors:
         """The cursors of an app, by number."""
         return {n: cursor for n, (cursor, _) in self._cursors.items() if cursor.app == app}
 
+    @property
+    def total(self) -> int:
+        """How many cursors all apps have open."""
+        return len(self._cursors)
+
     def count(self, app: str) -> int:
         """How many cursors the app has open."""
         return self._counts[app]
@@ -235,9 +240,10 @@ class Sessions:
             if (entry.user, entry.address) == (user, address)
         ]
 
-    def count(self, app: str) -> int:
-        """How many sessions of an app the cluster knows, as far as we know."""
-        return len(self._apps.get(app, {}))
+    @property
+    def total(self) -> int:
+        """How many sessions of all apps the cluster knows, as far as we know."""
+        return sum(map(len, list(self._apps.values())))
 
     def admit(self, app: str, most: int, now: float) -> None:
         """Refuse a transaction that would be one too many.

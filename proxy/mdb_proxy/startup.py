@@ -325,6 +325,8 @@ def numbers(household: Household, listener: Listener) -> dict[str, int | str]:
     return {
         "apps": len(household.current.scopes),
         "connections": len(listener.clients),
+        "cursors": listener.tools.cursors.total,
+        "sessions": listener.tools.sessions.total,
         "cluster": household.cluster.version,
     }
 

@@ -172,6 +172,9 @@ class _Office:
 CHECKS: Final = ("primary", "versions", "stores", "apps", "serving")
 
 
+SUMMED: Final = ("connections", "cursors", "sessions")
+
+
 def all_checks(statuses: Sequence[Said | None], *, stopping: bool) -> dict[str, bool]:
     """What must hold in every worker, and that all of them say so."""
     found = [each["checks"] for each in statuses if each is not None]
@@ -185,7 +188,7 @@ def all_numbers(statuses: Sequence[Said | None]) -> dict[str, int | str]:
     found: list[Mapping[str, Any]] = [each["numbers"] for each in statuses if each is not None]
     return {
         "apps": max((each["apps"] for each in found), default=0),
-        "connections": sum(each["connections"] for each in found),
+        **{name: sum(each[name] for each in found) for name in SUMMED},
         "cluster": next((each["cluster"] for each in found), ""),
         "workers": len(found),
     }

@@ -1,7 +1,7 @@
 // A client that writes and reads without a pause until its stdin closes, then says what it was told.
 import { MongoClient } from "mongodb";
 
-const [uri, name] = process.argv.slice(2);
+const [uri, name, threads] = process.argv.slice(2);
 const client = new MongoClient(uri, { appName: "load" });
 const told = { name, acknowledged: [], steps: 0, tried: 0, rounds: 0, errors: [], slowest: 0 };
 let enough = false;
@@ -39,6 +39,6 @@ async function work(thread) {
   }
 }
 
-await Promise.all([0, 1, 2].map(work));
+await Promise.all([...Array(Number(threads)).keys()].map(work));
 await client.close();
 console.log(JSON.stringify(told));

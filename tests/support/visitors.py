@@ -17,15 +17,16 @@ SECONDS = 20
 
 
 class Visitor:
-    """A logged-in connection.
+    """A logged-in connection; `address`: where it comes from, if that matters.
 
     Attributes:
         number: what the proxy calls the connection; of two workers the first has the odd ones.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, address: str = "") -> None:
         parsed = parse_uri(uri)
-        self._socket = socket.create_connection(parsed["nodelist"][0], SECONDS)
+        own = (address, 0) if address else None
+        self._socket = socket.create_connection(parsed["nodelist"][0], SECONDS, own)
         try:
             self._log_in(parsed)
         except BaseException:

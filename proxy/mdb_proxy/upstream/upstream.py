@@ -305,7 +305,7 @@ async def open_upstream(
     Args:
         uri: a MongoDB URI.
         app_name: how the cluster's logs call us.
-        pool: bounds of the connections per member.
+        pool: bounds of the connections per member; `maxPoolSize` of the URI comes before it.
         selection_timeout: seconds that a command waits for a suitable member.
 
     Raises:
@@ -317,7 +317,7 @@ async def open_upstream(
     async def reach(member: Address) -> Connection:
         return await connect(member, target, app_name)
 
-    lanes = Lanes(reach, pool)
+    lanes = Lanes(reach, replace(pool, max_size=target.pool_size or pool.max_size))
     client = _watcher(uri, app_name, target.heartbeat_seconds)
     try:
         try:

@@ -151,7 +151,13 @@ def test_what_the_admin_pages_ask() -> None:
             "apps": True,
             "serving": True,
         }
-        assert watch.numbers() == {"apps": 2, "connections": 2, "cluster": "6.0.5"}
+        assert watch.numbers() == {
+            "apps": 2,
+            "connections": 2,
+            "cursors": 0,
+            "sessions": 0,
+            "cluster": "6.0.5",
+        }
         assert await asyncio.to_thread(watch.alive)
         page = watch.metrics().decode()
         assert 'client_connections{app="shop"} 1.0' in page

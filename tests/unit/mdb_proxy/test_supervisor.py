@@ -20,7 +20,8 @@ from tests.support.talks import World
 from tests.unit.mdb_proxy.test_startup import never, open_house
 
 GOOD = {"primary": True, "versions": True, "stores": True, "apps": True, "serving": True}
-FINE = {"checks": GOOD, "numbers": {"apps": 2, "connections": 3, "cluster": "6.0.5"}}
+NUMBERS = {"apps": 2, "connections": 3, "cursors": 4, "sessions": 5, "cluster": "6.0.5"}
+FINE = {"checks": GOOD, "numbers": NUMBERS}
 STALE = {**FINE, "checks": {**GOOD, "stores": False}}
 
 
@@ -42,9 +43,10 @@ def test_all_must_be_well(statuses: Sequence[Any], stopping: bool, bad: set[str]
 
 def test_numbers_add_up() -> None:
     assert all_numbers([FINE, None, FINE]) == {
-        "apps": 2, "connections": 6, "cluster": "6.0.5", "workers": 2,
+        "apps": 2, "connections": 6, "cursors": 8, "sessions": 10, "cluster": "6.0.5", "workers": 2,
     }  # fmt: skip
-    assert all_numbers([None]) == {"apps": 0, "connections": 0, "cluster": "", "workers": 0}
+    none = {"apps": 0, "connections": 0, "cursors": 0, "sessions": 0}
+    assert all_numbers([None]) == {**none, "cluster": "", "workers": 0}
 
 
 class Crew:

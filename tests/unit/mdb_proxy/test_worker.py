@@ -57,7 +57,13 @@ def test_how_it_is() -> None:
                 "apps": True,
                 "serving": True,
             },
-            "numbers": {"apps": 2, "connections": 1, "cluster": "6.0.5"},
+            "numbers": {
+                "apps": 2,
+                "connections": 1,
+                "cursors": 0,
+                "sessions": 0,
+                "cluster": "6.0.5",
+            },
         }
 
     at_desk(work)
