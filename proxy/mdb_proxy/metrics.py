@@ -67,6 +67,12 @@ class Metrics:
         self._connections = self._made(Gauge, "client_connections", "app")
         self._cursors = self._made(Gauge, "cursors_open", "app")
         self._suspensions = self._made(Counter, "suspensions", "app")
+        self._unreadable = Gauge(
+            "mdb_proxy_unreadable_credentials",
+            "Stored documents that are no credentials.",
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
         self._look: Look | None = None
         self._seconds = Histogram(
             "mdb_proxy_command_duration_seconds",
@@ -105,6 +111,10 @@ class Metrics:
         """Somebody tried to log in; 0 is a success."""
         known = mechanism if mechanism in MECHANISMS else OTHER
         self._child(self._attempts, known, REASONS.get(code, OTHER) if code else OK).inc()
+
+    def unreadable(self, documents: int) -> None:
+        """So many documents among the credentials are none."""
+        self._unreadable.set(documents)
 
     def watch(self, connections: Callable[[str], int], cursors: Callable[[str], int]) -> None:
         """Ask these for an app's numbers whenever somebody looks, from whatever thread."""

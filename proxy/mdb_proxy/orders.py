@@ -33,7 +33,7 @@ class Order:
 
     Attributes:
         number: from 1. workers: how many there are. folder: of the sockets.
-        mongo_uri: holds a password. manifests: packed.
+        mongo_uri: holds a password. manifests: packed. entrances: packed.
     """
 
     number: int
@@ -46,6 +46,7 @@ class Order:
     log_level: str
     log_format: str
     manifests: list[str] = field(default_factory=list, repr=False)
+    entrances: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def line(self) -> bytes:
         """The order as the worker reads it."""

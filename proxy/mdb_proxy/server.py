@@ -17,10 +17,12 @@ from mdb_engine.rawbson import Document, find
 from mdb_engine.scope.model import Limits
 from mdb_proxy import envelope
 from mdb_proxy.captures import GRACE_SECONDS, kill, let_go
+from mdb_proxy.chores import Chores
 from mdb_proxy.client import Client
 from mdb_proxy.decisions import (
     Answer,
     Ask,
+    Chore,
     Close,
     Decision,
     Exchange,
@@ -69,7 +71,7 @@ class Listener:
         busy: clients whose command is being carried out. unheard: those of them that wait for
             no answer.
         yielding: apps that end what they run under names that are another's now.
-        building: one index build of an app at a time waits here.
+        building: one index build of an app at a time waits here. chores: are done elsewhere.
         peers: the other workers. leaving: clients that may not stay for another command.
         stopping: each connection closes when it has its answer; new ones at once.
     """
@@ -87,6 +89,7 @@ class Listener:
     unheard: set[Client] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     yielding: int = 0
+    chores: Chores = field(default_factory=Chores)
     building: defaultdict[str, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
@@ -148,6 +151,9 @@ class Listener:
             if quiet:
                 self.unheard.add(client)
             answer, outcome = await self._carried_out(decision, talk.session, frame.request_id)
+            # A login may have ended only now.
+            self._count(talk, talk.session.app)
+            client.trust(bool(talk.app))
             if talk.session.refusals > before:
                 outcome = REFUSED
             seconds = self.tools.tick() - began
@@ -244,7 +250,9 @@ class Listener:
         finally:
             steps.close()
 
-    async def _stepped(self, step: Exchange | Ask) -> Answer:
+    async def _stepped(self, step: Exchange | Ask | Chore) -> Answer:
+        if isinstance(step, Chore):
+            return Answer(await self.chores.done(step), "")
         if isinstance(step, Ask):
             return Answer(b"", "", await self.peers(step))
         return await self._exchanged(step)
@@ -252,7 +260,8 @@ class Listener:
     def changed(self, before: Directory, after: Directory) -> None:
         """There is another directory: who is not in it any more goes, and so do its cursors."""
         self.metrics.know(after.scopes)
-        if (before.credentials, before.scopes.keys()) != (after.credentials, after.scopes.keys()):
+        self.metrics.unreadable(after.unreadable)
+        if _who(before) != _who(after):
             self._show_out()
         for slug in withdrawn(before, after):
             found = self.tools.cursors.of(slug)
@@ -319,6 +328,12 @@ class Listener:
             if task in late:
                 client.abort()
                 task.cancel()
+
+
+def _who(directory: Directory) -> tuple[object, ...]:
+    """What decides who may be here."""
+    doors = directory.doors
+    return directory.credentials, directory.scopes.keys(), doors.tokens, doors.subjects
 
 
 @dataclass(slots=True)

@@ -121,7 +121,11 @@ async def _serve(settings: ProxySettings, ready: Callable[[Ready], None], wishes
     )
     async with connected(settings.mongo_uri.get_secret_value(), settings.db_name) as behind:
         household = Household(
-            behind.database, manifests, behind.cluster, format_address(*ports.wire)
+            behind.database,
+            manifests,
+            behind.cluster,
+            format_address(*ports.wire),
+            entrances=settings.entrances,
         )
         await household.open(source.settle)
         if source.indexes:
@@ -264,7 +268,8 @@ async def open_port(
     """Take clients in while the block runs, then see them off. `shared`: with other processes."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(listener.client, *wire, reuse_address=True, reuse_port=shared)
-    working = [listener.group.create_task(work) for work in (household.follow(), listener.watch())]
+    jobs = (household.follow(), household.tend(), listener.watch())
+    working = [listener.group.create_task(work) for work in jobs]
     try:
         yield _ready(household, server.sockets[0].getsockname())
     finally:

@@ -77,6 +77,7 @@ async def _supervise(
                 folder=str(folder),
                 log_level=settings.log_level,
                 log_format=settings.log_format,
+                entrances=settings.entrances.packed(),
             )
             crew = Crew(order, manifests, partial(_forget, str(folder)))
             office = _Office(household, source, crew, folder)

@@ -23,6 +23,7 @@ from mdb_engine.exceptions import MongoDBEngineError
 from mdb_engine.observability import configure_logging
 from mdb_proxy.config import format_address
 from mdb_proxy.decisions import Ask
+from mdb_proxy.doors import Entrances
 from mdb_proxy.exits import FAILED, ending
 from mdb_proxy.orders import DRAINED, READY, Order, Report, order_in, unpacked
 from mdb_proxy.peers import Peers, Said, answering, socket_of
@@ -125,6 +126,7 @@ async def work(order: Order, ready: Callable[[Ready], None], wishes: Wishes) -> 
             behind.cluster,
             format_address(*wire),
             workers=order.workers,
+            entrances=Entrances.unpacked(order.entrances),
         )
         await household.join()
         others = [n for n in range(1, order.workers + 1) if n != order.number]

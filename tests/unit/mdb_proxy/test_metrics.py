@@ -74,7 +74,8 @@ def test_what_is_open_is_asked_when_the_page_is_read() -> None:
 def test_two_proxies_in_one_process_do_not_share_numbers() -> None:
     first, second = Metrics(), Metrics()
     first.attempt("x", 0)
-    assert lines(second) == {}
+    first.unreadable(3)
+    assert lines(second) == {"mdb_proxy_unreadable_credentials": 0}
 
 
 def test_every_refusal_has_a_reason() -> None:
