@@ -2,12 +2,14 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -101,7 +103,7 @@ def keys(*kids: str) -> dict[str, SigningKey]:
 
 @dataclass
 class Published:
-    """An issuer on this machine.
+    """An issuer on this machine; `/token?claim=value` gives a token, `exp` in seconds from now.
 
     Attributes:
         issuer: its address. kids: the keys that it publishes. asked: the paths asked for.
@@ -140,7 +142,13 @@ def published(*kids: str) -> Iterator[Published]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             found.asked.append(self.path)
-            document = found.documents().get(self.path)
+            path, _, query = self.path.partition("?")
+            document = found.documents().get(path)
+            if path == "/token":
+                claims = {name: json.loads(text) for name, text in parse_qsl(query)}
+                now = time.time()
+                claims["exp"] = now + claims.get("exp", SECONDS)
+                document = {"access_token": found.token(now, **claims)}
             if self.path == "/moved":
                 self.send_response(302)
                 self.send_header("Location", f"{found.issuer}/keys")
@@ -153,6 +161,8 @@ def published(*kids: str) -> Iterator[Published]:
         def log_message(self, *_: Any) -> None:
             pass
 
+    for kid in kids:
+        private(kid)  # made before several threads ask at once
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         found = Published(f"http://127.0.0.1:{server.server_port}", list(kids))
         thread = threading.Thread(target=server.serve_forever, daemon=True)
