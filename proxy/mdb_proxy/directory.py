@@ -54,6 +54,8 @@ class Directory:
 
         What is stored has the last word over what manifests say: it can be disabled.
         """
+        if not subject:
+            return None
         stored = [each for each in self.credentials.values() if each.x509 == subject]
         if stored:
             return self.credential(stored[0].name, now) if len(stored) == 1 else None
