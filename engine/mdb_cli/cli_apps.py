@@ -62,7 +62,8 @@ def create(
 
         end = _end(expires_in)
         terms = Terms(role, sha1, plain, x509_subject or "", end, unlimited_results)
-        made = create_credential(settings, Order(slug, name, password, settings.listen, terms))
+        order = Order(slug, name, password, settings.listening[0], terms)
+        made = create_credential(settings, order)
     if not made.known:
         typer.echo(f"warning: no manifest of {slug} was ever loaded on this cluster", err=True)
     _show([_printed(made)], as_json=as_json, single=True)

@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from mdb_cli.cluster import cluster
-from mdb_cli.uris import app_uri, certificate_uri, reachable
+from mdb_cli.uris import app_uri, certificate_uri, quoted, reachable
 from mdb_engine.credentials import Credential
 from mdb_engine.registry import credentials, ledger
 from mdb_engine.registry.credentials import USUAL, Terms
 from mdb_engine.registry.stores import Database
-from mdb_proxy.config import ProxySettings, parse_address
+from mdb_proxy.config import ProxySettings
+from mdb_proxy.listeners import Listening
 
 Result = TypeVar("Result")
 
@@ -24,7 +25,7 @@ class Order:
     slug: str
     name: str | None
     password: str | None = field(repr=False)
-    proxy: str
+    proxy: Listening
     terms: Terms = USUAL
 
 
@@ -65,16 +66,18 @@ def rotate_credential(
 
     async def work(database: Database) -> Made:
         made = await credentials.rotate(database, name, grace=grace, password=password)
-        return await _shown(database, *made, settings.listen)
+        return await _shown(database, *made, settings.listening[0])
 
     return _visit(settings, work)
 
 
-async def _shown(database: Database, credential: Credential, password: str, proxy: str) -> Made:
+async def _shown(
+    database: Database, credential: Credential, password: str, place: Listening
+) -> Made:
     entry = (await ledger.entries(database)).get(credential.app)
-    address = reachable(*parse_address(proxy))
+    address = quoted(place.path) if place.path else reachable(place.host, place.port)
     home = entry.home[0] if entry and entry.home else credential.app
-    uri = app_uri(credential.name, password, address, home)
+    uri = app_uri(credential.name, password, address, home) + ("?tls=true" if place.tls else "")
     if not password:
         uri = certificate_uri(address, home)
     return Made(credential.name, password, uri, known=entry is not None)

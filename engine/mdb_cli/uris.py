@@ -14,6 +14,11 @@ def reachable(host: str, port: int) -> str:
     return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
 
 
+def quoted(path: str) -> str:
+    """Give the path of a Unix socket as a URI holds it."""
+    return quote(path, safe="")
+
+
 def app_uri(name: str, password: str, address: str, home: str) -> str:
     """Give `mongodb://NAME:PASSWORD@HOST:PORT/HOME`.
 

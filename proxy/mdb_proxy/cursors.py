@@ -227,6 +227,10 @@ class Sessions:
             if entry.open and entry.transaction is not None
         ]
 
+    def open_transactions(self, app: str) -> int:
+        """How many transactions of an app are open, as far as we know."""
+        return sum(entry.open for entry in list(self._apps.get(app, {}).values()))
+
     def end(self, app: str, sessions: Iterable[bytes]) -> None:
         """Forget sessions that ended."""
         held = self._apps.get(app, {})

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from bson.int64 import Int64
+from bson.objectid import ObjectId
 
 from mdb_engine.exceptions import (
     APIVersionError,
@@ -74,6 +75,7 @@ class Visit:
         channel: how the client came. connection: its number.
         now: wall clock. started: when the process began. clients: connections of the app.
         random: so many random bytes. compressors: what the listener offers.
+        service: which process this is, 12 bytes.
     """
 
     directory: Directory
@@ -85,6 +87,7 @@ class Visit:
     random: Callable[[int], bytes]
     compressors: tuple[str, ...]
     clients: int = 1
+    service: bytes = bytes(12)
 
     @property
     def known(self) -> Caller:
@@ -123,7 +126,7 @@ def _nothing(_command: Mapping[str, Any], _visit: Visit) -> dict[str, Any]:
 
 
 def _hello(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
-    """We present ourselves as a mongos: it names no hosts, so any port mapping works.
+    """What drivers ask first.
 
     Without a `topologyVersion` drivers do not open a second connection that waits for news.
     """
@@ -132,7 +135,7 @@ def _hello(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
     reply: dict[str, Any] = {
         **({"helloOk": True} if command.get("helloOk") is True else {}),
         primary: True,
-        "msg": "isdbgrid",
+        **_presented(command, visit),
         "maxBsonObjectSize": MAX_BSON,
         "maxMessageSizeBytes": MAX_FILL,
         "maxWriteBatchSize": MAX_BATCH,
@@ -151,6 +154,29 @@ def _hello(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
         # The same for every name, so that names cannot be found out.
         reply["saslSupportedMechs"] = list(ADVERTISED)
     return reply
+
+
+def _presented(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
+    """What we are taken for. A mongos names no hosts, so any port mapping works.
+
+    A replica set of one is for URIs that name a set: its only member is where the client came to.
+    Behind a balancer who asks for it is told which process it reached; such a client keeps its
+    cursors and transactions on their connection.
+    """
+    channel = visit.channel
+    if channel.replica_set:
+        member = dict.fromkeys(("primary", "me"), channel.here)
+        written = {"lastWriteDate": visit.now}
+        return {
+            "setName": channel.replica_set,
+            "setVersion": 1,
+            "secondary": False,
+            "hosts": [channel.here],
+            **member,
+            "lastWrite": written,
+        }
+    asks = channel.balanced and command.get("loadBalanced") is True
+    return {"msg": "isdbgrid", **({"serviceId": ObjectId(visit.service)} if asks else {})}
 
 
 def _check_metadata(client: Any) -> None:
@@ -243,7 +269,7 @@ def _server_status(_command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
     return {
         "host": visit.directory.address,
         "version": visit.directory.version,
-        "process": "mongos",
+        "process": "mongod" if visit.channel.replica_set else "mongos",
         "pid": Int64(0),
         "uptime": up,
         "uptimeMillis": Int64(int(up * 1000)),

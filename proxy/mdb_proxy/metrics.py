@@ -46,7 +46,12 @@ class Reloads:
             self._last.set(now)
 
 
-Look = tuple[Callable[[str], int], Callable[[str], int]]
+Number = Callable[[str], int]
+"""Something of an app."""
+
+
+def _zero(_app: str) -> int:
+    return 0
 
 
 class Metrics:
@@ -73,7 +78,16 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livemax",
         )
-        self._look: Look | None = None
+        self._came = self._made(Counter, "arrivals", "listener", "outcome")
+        self._inside = self._made(Gauge, "listener_connections", "listener")
+        self._dropped = self._made(Counter, "clients_dropped", "reason")
+        self._malformed = self._made(Counter, "decoding_errors")
+        self._throttled = self._made(Counter, "throttled_logins")
+        self._received = self._made(Counter, "request_bytes", "app")
+        self._sent = self._made(Counter, "response_bytes", "app")
+        self._transactions = self._made(Gauge, "transactions_open", "app")
+        self._look: tuple[tuple[Any, Number], ...] = ()
+        self._connected: Number = _zero
         self._seconds = Histogram(
             "mdb_proxy_command_duration_seconds",
             "From a command to its answer.",
@@ -116,19 +130,49 @@ class Metrics:
         """So many documents among the credentials are none."""
         self._unreadable.set(documents)
 
-    def watch(self, connections: Callable[[str], int], cursors: Callable[[str], int]) -> None:
+    def throttled(self) -> None:
+        """A login was not looked at, because others before it failed."""
+        self._throttled.inc()
+
+    def arrived(self, listener: str, outcome: str, inside: int) -> None:
+        """Somebody came to a listener and was let in (OK) or not; so many are inside now."""
+        self._child(self._came, listener, outcome).inc()
+        self.inside(listener, inside)
+
+    def inside(self, listener: str, count: int) -> None:
+        """So many came by a listener and have not left."""
+        self._child(self._inside, listener).set(count)
+
+    def dropped(self, reason: str) -> None:
+        """We closed a connection because of the time that it took; `reason` from a table."""
+        self._child(self._dropped, reason).inc()
+
+    def malformed(self) -> None:
+        """What a client sent was not the protocol."""
+        self._malformed.inc()
+
+    def moved(self, app: str, received: int, sent: int) -> None:
+        """A message and its answer, in bytes."""
+        app = self._app(app)
+        self._child(self._received, app).inc(received)
+        self._child(self._sent, app).inc(sent)
+
+    def watch(self, connections: Number, cursors: Number, transactions: Number = _zero) -> None:
         """Ask these for an app's numbers whenever somebody looks, from whatever thread."""
-        self._look = (connections, cursors)
+        self._connected = connections
+        self._look = (
+            (self._connections, connections),
+            (self._cursors, cursors),
+            (self._transactions, transactions),
+        )
 
     def look(self) -> None:
         """Bring up to date what is asked for."""
-        if self._look is None:
-            return
-        connections, cursors = self._look
-        for app in (*self._apps, UNKNOWN_APP):
-            self._child(self._connections, app).set(connections(app))
-        for app in self._apps:
-            self._child(self._cursors, app).set(cursors(app))
+        for family, number in self._look:
+            for app in self._apps:
+                self._child(family, app).set(number(app))
+        if self._look:
+            self._child(self._connections, UNKNOWN_APP).set(self._connected(UNKNOWN_APP))
 
     def page(self) -> bytes:
         """All numbers, as Prometheus reads them."""

@@ -12,14 +12,16 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from mdb_engine.exceptions import RefusedError, UpstreamError
+from mdb_engine.exceptions import OverloadedError, RefusedError, UpstreamError
 from mdb_engine.rawbson import Document, find
 from mdb_engine.scope.model import Limits
 from mdb_proxy import envelope
+from mdb_proxy.bounds import Bounds
 from mdb_proxy.captures import GRACE_SECONDS, kill, let_go
 from mdb_proxy.chores import Chores
-from mdb_proxy.client import Client
+from mdb_proxy.client import CHUNK, Arrived, Client, plain
 from mdb_proxy.decisions import (
+    TRY_AGAIN,
     Answer,
     Ask,
     Chore,
@@ -34,12 +36,15 @@ from mdb_proxy.decisions import (
 from mdb_proxy.directory import Directory, captured, withdrawn
 from mdb_proxy.metrics import ERROR, FAILED, OK, REFUSED, UNKNOWN_APP, Metrics
 from mdb_proxy.neighbours import for_another
+from mdb_proxy.sasl import COMMANDS as SASL
 from mdb_proxy.session import Event, Refusal, Session, Tools
 from mdb_proxy.wire.frames import WireError
 
 DRAIN_SECONDS: Final = 30.0
 WATCH_SECONDS: Final = 1.0
 OUTLAST_SECONDS: Final = 0.05
+NO_LOGIN: Final = "it does not log in"
+SILENT: Final = "it is silent"
 
 log = structlog.get_logger("mdb_proxy.server")
 
@@ -72,7 +77,9 @@ class Listener:
             no answer.
         yielding: apps that end what they run under names that are another's now.
         building: one index build of an app at a time waits here. chores: are done elsewhere.
-        peers: the other workers. leaving: clients that may not stay for another command.
+        peers: the other workers. bounds: how much and how long clients may take.
+        sending: bytes of long answers that are on their way, by app.
+        leaving: clients that may not stay for another command.
         stopping: each connection closes when it has its answer; new ones at once.
     """
 
@@ -82,12 +89,14 @@ class Listener:
     apps: Counter[str] = field(default_factory=Counter)
     metrics: Metrics = field(default_factory=Metrics)
     peers: Asker = nobody
+    bounds: Bounds = field(default_factory=Bounds)
     clients: dict[Client, asyncio.Task[None]] = field(default_factory=dict)
     talks: dict[Client, _Talk] = field(default_factory=dict)
     leaving: set[Client] = field(default_factory=set)
     busy: set[Client] = field(default_factory=set)
     unheard: set[Client] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    sending: Counter[str] = field(default_factory=Counter)
     yielding: int = 0
     chores: Chores = field(default_factory=Chores)
     building: defaultdict[str, asyncio.Lock] = field(
@@ -95,11 +104,14 @@ class Listener:
     )
     stopping: bool = False
 
-    def client(self) -> Client:
-        """The protocol of a new connection."""
-        return Client(self._began, self._ended)
+    def client(self, arrived: Arrived = plain) -> Client:
+        """The protocol of a new connection; `arrived` says how it came."""
+        return Client(self._began, self._ended, arrived)
 
     def _began(self, client: Client) -> None:
+        client.bounds = self.bounds
+        if client.came is None:
+            client.came = self.tools.tick()
         if self.stopping:
             client.close()
         else:
@@ -131,6 +143,10 @@ class Listener:
             self._count(talk, "")
             client.close()
         if client.broken is not None:
+            if client.dropped:
+                self.metrics.dropped(str(client.broken))
+            else:
+                self.metrics.malformed()
             served.warning("client.broken", reason=str(client.broken))
 
     async def _converse(self, client: Client, talk: _Talk) -> None:
@@ -147,7 +163,7 @@ class Listener:
             if client.gone and not quiet:
                 return
             self.busy.add(client)
-            talk.commands += 1
+            talk.commands, talk.heard = talk.commands + 1, began
             if quiet:
                 self.unheard.add(client)
             answer, outcome = await self._carried_out(decision, talk.session, frame.request_id)
@@ -158,11 +174,22 @@ class Listener:
                 outcome = REFUSED
             seconds = self.tools.tick() - began
             self.metrics.command(talk.session.app, talk.session.command, outcome, seconds)
-            await client.send(answer)
+            self.metrics.moved(talk.app, len(frame.payload), len(answer))
+            await self._sent(client, talk.app, answer)
             self.busy.discard(client)
             self.unheard.discard(client)
             if self.stopping or client in self.leaving:
                 return
+
+    async def _sent(self, client: Client, app: str, answer: bytes) -> None:
+        if len(answer) <= CHUNK:
+            await client.send(answer)
+            return
+        self.sending[app] += len(answer)
+        try:
+            await client.send(answer)
+        finally:
+            self.sending[app] -= len(answer)
 
     def connections(self, app: str) -> int:
         """How many connections an app has; those of nobody under the name for that."""
@@ -233,6 +260,9 @@ class Listener:
         """One exchange with the cluster, within the app's share of them."""
         scope = self.tools.directory().scopes.get(exchange.app)
         limits = scope.limits if scope is not None else Limits()
+        if self.sending[exchange.app] > self.bounds.max_buffered_bytes:
+            # Its clients do not read what they have asked for already.
+            raise OverloadedError(TRY_AGAIN)
         if exchange.awaited:
             return await self.upstream.exchange(exchange)
         end = self.tools.tick() + (exchange.time_ms or limits.max_time_ms) / 1000
@@ -306,12 +336,35 @@ class Listener:
             await asyncio.sleep(OUTLAST_SECONDS)
 
     async def watch(self) -> None:
-        """Look every second for commands that take longer than they may. Never ends."""
+        """Look every second for commands and clients that take longer than they may.
+
+        Never ends. So no message has a timer of its own.
+        """
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            self.hurry()
             for slug in self.tools.quotas.overdue(self.tools.tick()):
                 self.metrics.suspended(slug)
                 log.error("app.suspended", slug=slug)
+
+    def hurry(self) -> None:
+        """Drop the clients whose time is over."""
+        now = self.tools.tick()
+        for client, talk in list(self.talks.items()):
+            if client not in self.busy and (reason := client.late(now) or self._slow(client, talk)):
+                client.drop(reason)
+
+    def _slow(self, client: Client, talk: _Talk) -> str:
+        """Why a client that is not logged in may not stay so; "" while it may.
+
+        Drivers watch us on connections of their own, which never log in.
+        """
+        if talk.app or client.came is None:
+            return ""
+        now, last = self.tools.tick(), talk.session.command
+        if not talk.commands or last in SASL:
+            return NO_LOGIN if now - client.came > self.bounds.login_seconds else ""
+        return SILENT if now - talk.heard > self.bounds.unknown_seconds else ""
 
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
         """Answer what is in flight, then close every connection; after so long at once."""
@@ -338,11 +391,12 @@ def _who(directory: Directory) -> tuple[object, ...]:
 
 @dataclass(slots=True)
 class _Talk:
-    """A conversation, the app that its connection counts for, and how many commands it had."""
+    """A conversation, the app that its connection counts for, its commands, when the last began."""
 
     session: Session
     app: str = ""
     commands: int = 0
+    heard: float = 0.0
 
 
 def _note(served: structlog.typing.FilteringBoundLogger, metrics: Metrics, event: Event) -> None:

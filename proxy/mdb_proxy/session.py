@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
+from mdb_engine.credentials import Credential
 from mdb_engine.exceptions import (
     AuthenticationFailedError,
     IllegalOperationError,
@@ -22,7 +23,7 @@ from mdb_engine.rawbson import Document, check, encode
 from mdb_engine.scope.model import Scope
 from mdb_engine.scope.names import printable
 from mdb_proxy import envelope, local
-from mdb_proxy.auth import Gate, Guest, Holder
+from mdb_proxy.auth import GUESSABLE, Gate, Guest, Holder
 from mdb_proxy.channel import Channel
 from mdb_proxy.cursors import Cursors, Sessions
 from mdb_proxy.decisions import Chore, Close, Decision, Forward, Reply, Run, Steps
@@ -32,6 +33,7 @@ from mdb_proxy.quotas import Quotas
 from mdb_proxy.sasl import COMMANDS as SASL
 from mdb_proxy.sasl import Login, Talking
 from mdb_proxy.tenant import Asking, decided, tenant_command
+from mdb_proxy.throttles import Throttle
 from mdb_proxy.wire.compression import COMPRESSORS, unwrap, wrap
 from mdb_proxy.wire.frames import (
     MAX_BEFORE_LOGIN,
@@ -92,6 +94,7 @@ class Tools:
         random: so many random bytes. started: when the process began.
         clients: open connections of an app.
         peers: there are other workers, which may know what this one does not.
+        throttle: of logins. service: which process this is, 12 bytes.
     """
 
     directory: Callable[[], Directory]
@@ -105,6 +108,8 @@ class Tools:
     quotas: Quotas = field(default_factory=Quotas)
     compressors: tuple[str, ...] = tuple(COMPRESSORS)
     peers: bool = False
+    throttle: Throttle = field(default_factory=Throttle)
+    service: bytes = bytes(12)
 
     def asking(self, command: Mapping[str, Any], scope: Scope, user: str) -> Asking:
         """One command of a logged-in client, and what there is to answer it."""
@@ -130,6 +135,7 @@ class Session:
     Attributes:
         command: name of the last command; "" when it had none. The client's own text.
         refusals: how many commands were refused.
+        balanced: the client keeps to this connection what it opened on it.
     """
 
     def __init__(
@@ -145,6 +151,7 @@ class Session:
         self._introduced = False
         self.command = ""
         self.refusals = 0
+        self.balanced = False
 
     @property
     def app(self) -> str:
@@ -294,15 +301,27 @@ class Session:
         self._attempted(0)
 
     def _attempted(self, code: int) -> None:
-        login = self._login
+        login, tools = self._login, self._tools
+        if login.mechanism not in GUESSABLE:
+            pass  # nobody finds a certificate or a signature by trying
+        elif not code:
+            tools.throttle.succeeded(self._channel.peer, login.claimed)
+        elif code == AuthenticationFailedError.code:
+            tools.throttle.failed(self._channel.peer, login.claimed, tools.tick())
         self._note(Attempt(_short(login.claimed), login.mechanism, code, self.app))
+
+    def _lookup(self, name: str) -> Credential | None:
+        """The credential of a name; who has failed too often is not even told that it is wrong."""
+        tools = self._tools
+        tools.throttle.check(self._channel.peer, name, tools.tick())
+        return tools.directory().credential(name, tools.now())
 
     def _gate(self) -> Gate:
         """What a login is judged by."""
         tools, directory = self._tools, self._tools.directory()
         now = tools.now()
         return Gate(
-            lambda name: tools.directory().credential(name, now),
+            self._lookup,
             tools.random(18).hex(),
             directory.secret,
             now,
@@ -324,6 +343,7 @@ class Session:
             tools.random,
             tools.compressors,
             tools.clients(self.app),
+            tools.service,
         )
         if self.command not in HELLO:
             return local.answer(command, visit)
@@ -332,6 +352,7 @@ class Session:
             raise IllegalOperationError(msg, "client")
         reply = local.answer(command, visit)
         self._introduced = self._introduced or "client" in command
+        self.balanced = self.balanced or "serviceId" in reply
         step = self._speculated(command)
         return reply if step is None else {**reply, "speculativeAuthenticate": step}
 

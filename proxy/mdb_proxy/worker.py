@@ -21,17 +21,21 @@ from pymongo.errors import PyMongoError
 
 from mdb_engine.exceptions import MongoDBEngineError
 from mdb_engine.observability import configure_logging
-from mdb_proxy.config import format_address
+from mdb_proxy.bounds import Bounds
 from mdb_proxy.decisions import Ask
 from mdb_proxy.doors import Entrances
 from mdb_proxy.exits import FAILED, ending
+from mdb_proxy.listeners import Listening
 from mdb_proxy.orders import DRAINED, READY, Order, Report, order_in, unpacked
 from mdb_proxy.peers import Peers, Said, answering, socket_of
+from mdb_proxy.porters import Contexts, Porters
+from mdb_proxy.porters import Plan as Wanted
 from mdb_proxy.reload import Household, Plan
 from mdb_proxy.server import DRAIN_SECONDS, Listener
 from mdb_proxy.signals import run
 from mdb_proxy.startup import (
     Ready,
+    address_of,
     checks,
     connected,
     new_listener,
@@ -52,12 +56,15 @@ class Desk:
     """Where other processes come with their questions.
 
     Attributes:
-        plan: what is to be served next, when all workers can.
+        plan: what is to be served next, when all workers can. contexts: and with which
+            certificates.
     """
 
     household: Household
     listener: Listener
+    porters: Porters
     plan: Plan | None = field(default=None)
+    contexts: Contexts = field(default_factory=dict)
 
     def answer(self, said: Said) -> Coroutine[Any, Any, Said] | None:
         """Gives the answer to a question; None: we have no part in it."""
@@ -77,6 +84,7 @@ class Desk:
     async def prepare(self, said: Said) -> Said:
         """Make a directory of new manifests, without serving by it yet."""
         try:
+            self.contexts = await asyncio.to_thread(self.porters.prepared)
             self.plan = await self.household.plan(unpacked(said["manifests"]))
         except (MongoDBEngineError, PyMongoError, ValueError) as error:
             return {"reason": str(error)}
@@ -87,6 +95,7 @@ class Desk:
         if self.plan is None:
             return {"reason": "nothing was prepared"}
         self.household.swap(self.plan)
+        self.porters.swap(self.contexts)
         self.plan = None
         return {"ok": True}
 
@@ -118,28 +127,41 @@ async def work(order: Order, ready: Callable[[Ready], None], wishes: Wishes) -> 
         ConfigurationError, InitializationError, OSError: it could not start.
     """
     folder = Path(order.folder)
-    wire = (order.host, order.port)
+    porters = _porters(order)
     async with connected(order.mongo_uri, order.db_name) as behind, tasks() as group:
         household = Household(
             behind.database,
             unpacked(order.manifests),
             behind.cluster,
-            format_address(*wire),
+            address_of(porters.plan.listeners[0]),
             workers=order.workers,
             entrances=Entrances.unpacked(order.entrances),
         )
         await household.join()
         others = [n for n in range(1, order.workers + 1) if n != order.number]
-        listener = new_listener(household, behind.upstream, group, Peers(folder, others).ask)
+        ask, bounds = Peers(folder, others).ask, porters.plan.bounds
+        listener = new_listener(household, behind.upstream, group, ask, bounds)
         listener.numbers = itertools.count(order.number, order.workers)
-        desk = Desk(household, listener)
+        desk = Desk(household, listener, porters)
         async with answering(socket_of(folder, order.number), desk.answer, group):
-            async with open_port(listener, household, wire, shared=True) as now:
+            async with open_port(listener, household, porters) as now:
                 ready(now)
                 await wishes.stop.wait()
             _report(Report(DRAINED))
             await _at_most(wishes.released, DRAIN_SECONDS)
     log.info("worker.stopped")
+
+
+def _porters(order: Order) -> Porters:
+    """The listeners of an order: at ports that others share, or at sockets that are handed down."""
+    return Porters(
+        Wanted(
+            [Listening.model_validate_json(each) for each in order.listeners],
+            Bounds(**order.bounds),
+            shared=True,
+            handed={int(number): handed for number, handed in order.handed.items()},
+        )
+    )
 
 
 async def _at_most(event: asyncio.Event, seconds: float) -> None:

@@ -35,6 +35,7 @@ from mdb_proxy.neighbours import for_another
 from mdb_proxy.quotas import Quotas
 from mdb_proxy.server import Listener
 from mdb_proxy.session import Event, Session, Tools
+from mdb_proxy.throttles import Throttle
 from mdb_proxy.wire import (
     OP_MSG,
     OP_QUERY,
@@ -52,10 +53,10 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SECRET = bytes(range(32))
 PASSWORD = "correct horse"  # noqa: S105 - of nobody
 MEMBER = "m1:27017"
+CHANNEL = Channel("127.0.0.1:50000")
 CLIENT_NONCE = "rOprNGfwEbeRWgbNEkqO"
 SERVER_NONCE = "3rfcNHYJY1ZVvWVs7j"
 SLUGS = ("crm", "shop")
-CHANNEL = Channel("127.0.0.1:50000")
 
 Fields = Mapping[str, Any]
 
@@ -105,6 +106,7 @@ class World:
         self.cursors = Cursors()
         self.sessions = Sessions()
         self.quotas = Quotas()
+        self.throttle = Throttle()
         self.apps: Counter[str] = Counter()
         self.events: list[Event] = []
         self._numbers = count(1)
@@ -121,6 +123,7 @@ class World:
             started=NOW - timedelta(seconds=90),
             clients=lambda app: self.apps[app],
             quotas=self.quotas,
+            throttle=self.throttle,
             **more,
         )
 

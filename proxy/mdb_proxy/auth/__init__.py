@@ -2,10 +2,11 @@
 
 from mdb_proxy.auth.conversation import Conversation, Gate, Holder, Later, Lookup, Mechanism, Step
 from mdb_proxy.auth.guests import Doors, Guest, Keys, SigningKey, TokenRule
-from mdb_proxy.auth.mechanisms import ADVERTISED, MECHANISMS, OIDC, X509
+from mdb_proxy.auth.mechanisms import ADVERTISED, GUESSABLE, MECHANISMS, OIDC, X509
 
 __all__ = [
     "ADVERTISED",
+    "GUESSABLE",
     "MECHANISMS",
     "OIDC",
     "X509",

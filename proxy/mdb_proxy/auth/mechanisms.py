@@ -22,6 +22,9 @@ MECHANISMS: Final[Mapping[str, Mechanism]] = MappingProxyType({
     SCRAM_SHA_256: scram_sha_256,
 })  # fmt: skip
 
+GUESSABLE: Final = frozenset({"PLAIN", SCRAM_SHA_1, SCRAM_SHA_256})
+"""Those that a password opens: who tries too many must wait."""
+
 ADVERTISED: Final = (SCRAM_SHA_256,)
 """What `hello` says of every name, known or not: whoever may choose takes the strongest; who
 wants another mechanism asks for it without looking here."""

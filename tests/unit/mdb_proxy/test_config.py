@@ -8,6 +8,7 @@ import pytest
 
 from mdb_engine.exceptions import ConfigurationError
 from mdb_proxy.auth import TokenRule
+from mdb_proxy.bounds import Bounds
 from mdb_proxy.config import (
     ProxySettings,
     Settings,
@@ -252,3 +253,58 @@ def test_domains_that_are_none(given: Callable[..., None], domain: str) -> None:
     given({}, {})
     with pytest.raises(ConfigurationError, match="sni_domain"):
         load_settings(ProxySettings, {**FLAGS, "sni_domain": domain})
+
+
+TABLES = """
+mongo_uri = "mongodb://h"
+tls_certificate = "c"
+[[listeners]]
+listen = "tls://0.0.0.0:1"
+presentation = "loadbalanced"
+[[listeners]]
+listen = "unix:///s"
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "names"),
+    [
+        ({}, {}, ["tls://0.0.0.0:1", "unix:///s"]),
+        ({"listen": ["h:1", "h:2"]}, {}, ["h:1", "h:2", "tls://0.0.0.0:1", "unix:///s"]),
+        ({}, {"MDB_PROXY_LISTEN": " h:1 h:2"}, ["h:1", "h:2", "tls://0.0.0.0:1", "unix:///s"]),
+        ({"listeners": []}, {}, [DEFAULT]),
+    ],
+)
+def test_listeners(
+    given: Callable[..., None], flags: dict[str, object], environment: dict[str, str], names: object
+) -> None:
+    given(environment, {"mdb-proxy.toml": TABLES})
+    settings = load_settings(ProxySettings, flags)
+    assert [each.name for each in settings.listening] == names
+    assert settings.listening[-2 if len(settings.listening) > 1 else 0].balanced == (
+        names != [DEFAULT]
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"listen": ""}, "listen: there is nowhere to listen"),
+        ({"listen": "tls://h:1"}, "listen: 'tls://h:1': TLS needs a certificate"),
+        ({"listeners": [{"presentation": "mongos"}]}, "listen: '' is not an address"),
+        ({"listeners": [{"listen": "h:1", "x": 1}]}, "listen: 'h:1': x: there is no such option"),
+        ({"max_connections": 0}, "max_connections: "),
+    ],
+)
+def test_listeners_that_are_none(
+    given: Callable[..., None], flags: dict[str, object], sentence: str
+) -> None:
+    given(ENVIRONMENT, {})
+    with pytest.raises(ConfigurationError, match=sentence):
+        load_settings(ProxySettings, flags)
+
+
+def test_bounds(given: Callable[..., None]) -> None:
+    given({**ENVIRONMENT, "MDB_PROXY_LOGIN_SECONDS": "3"}, {})
+    settings = load_settings(ProxySettings, {"max_connections": 7})
+    assert settings.bounds == Bounds(max_connections=7, login_seconds=3)

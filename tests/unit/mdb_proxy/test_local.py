@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from bson import Binary, Int64
+from bson import Binary, Int64, ObjectId
 
 from mdb_engine.exceptions import RefusedError
 from mdb_engine.rawbson import encode
@@ -319,3 +319,36 @@ def test_how_guests_are_shown() -> None:
     known = Caller.of(credential(plain=True, x509="CN=a"), scope())
     assert (known.db, known.home) == ("shop", "shop")
     assert known.mechanisms == ("MONGODB-X509", "PLAIN", "SCRAM-SHA-256")
+
+
+SERVICE = bytes(range(12))
+
+
+def test_a_replica_set_of_one() -> None:
+    found = visit(channel=Channel("h:1", replica_set="rs", here="db.example.com:27018"))
+    reply = ask({"hello": 1, "loadBalanced": True}, found)
+    assert "msg" not in reply
+    assert "serviceId" not in reply
+    assert reply == {name: value for name, value in HELLO.items() if name != "msg"} | {
+        "isWritablePrimary": True,
+        "setName": "rs",
+        "setVersion": 1,
+        "secondary": False,
+        "hosts": ["db.example.com:27018"],
+        "primary": "db.example.com:27018",
+        "me": "db.example.com:27018",
+        "lastWrite": {"lastWriteDate": NOW},
+    }
+    assert ask({"ismaster": 1}, found)["ismaster"] is True
+    assert ask({"serverStatus": 1}, found)["process"] == "mongod"
+
+
+@pytest.mark.parametrize(
+    ("balanced", "says", "told"),
+    [(True, True, True), (True, False, False), (True, 1, False), (False, True, False)],
+)
+def test_behind_a_balancer(balanced: bool, says: object, told: bool) -> None:
+    found = visit(channel=Channel("h:1", balanced=balanced), service=SERVICE)
+    reply = ask({"hello": 1, "loadBalanced": says}, found)
+    assert reply["msg"] == "isdbgrid"
+    assert reply.get("serviceId") == (ObjectId(SERVICE) if told else None)

@@ -1,5 +1,7 @@
 """Numbers, and labels that no client can make up."""
 
+from functools import partial
+
 from mdb_proxy.metrics import ERROR, FAILED, OK, REASONS, Metrics, Reloads
 
 
@@ -37,7 +39,7 @@ def test_no_client_can_make_up_a_label() -> None:
     assert found['mdb_proxy_commands_total{app="_unknown",command="other",outcome="ok"}'] == 50
     assert found['mdb_proxy_blocked_total{app="_unknown",reason="other"}'] == 50
     assert found['mdb_proxy_auth_attempts_total{mechanism="other",outcome="other"}'] == 50
-    assert sum("_total" in name for name in found) == 3
+    assert sum("{" in name and "_total" in name for name in found) == 3
 
 
 def test_refusals_and_logins_by_reason() -> None:
@@ -59,7 +61,7 @@ def test_refusals_and_logins_by_reason() -> None:
 def test_what_is_open_is_asked_when_the_page_is_read() -> None:
     numbers = {"shop": 2, "_unknown": 5}
     metrics = Metrics(["shop", "crm"])
-    metrics.watch(lambda app: numbers.get(app, 0), lambda app: 10 * numbers.get(app, 0))
+    metrics.watch(*(partial(lambda by, app: by * numbers.get(app, 0), by) for by in (1, 10, 100)))
     numbers["crm"] = 1
     found = lines(metrics)
     assert {name: value for name, value in found.items() if "open" in name or "client" in name} == {
@@ -68,6 +70,8 @@ def test_what_is_open_is_asked_when_the_page_is_read() -> None:
         'mdb_proxy_client_connections{app="shop"}': 2,
         'mdb_proxy_cursors_open{app="crm"}': 10,
         'mdb_proxy_cursors_open{app="shop"}': 20,
+        'mdb_proxy_transactions_open{app="crm"}': 100,
+        'mdb_proxy_transactions_open{app="shop"}': 200,
     }
 
 
@@ -75,7 +79,30 @@ def test_two_proxies_in_one_process_do_not_share_numbers() -> None:
     first, second = Metrics(), Metrics()
     first.attempt("x", 0)
     first.unreadable(3)
-    assert lines(second) == {"mdb_proxy_unreadable_credentials": 0}
+    assert set(lines(second).values()) == {0.0}
+
+
+def test_what_happens_at_the_doors() -> None:
+    metrics = Metrics(["shop"])
+    metrics.arrived("tls://h:1", OK, 1)
+    metrics.arrived("tls://h:1", "full", 1)
+    metrics.inside("tls://h:1", 0)
+    metrics.dropped("it says nothing")
+    metrics.malformed()
+    metrics.throttled()
+    metrics.moved("shop", 10, 100)
+    metrics.moved("?", 1, 2)
+    assert {name: value for name, value in lines(metrics).items() if value} == {
+        'mdb_proxy_arrivals_total{listener="tls://h:1",outcome="ok"}': 1,
+        'mdb_proxy_arrivals_total{listener="tls://h:1",outcome="full"}': 1,
+        'mdb_proxy_clients_dropped_total{reason="it says nothing"}': 1,
+        "mdb_proxy_decoding_errors_total": 1,
+        "mdb_proxy_throttled_logins_total": 1,
+        'mdb_proxy_request_bytes_total{app="shop"}': 10,
+        'mdb_proxy_request_bytes_total{app="_unknown"}': 1,
+        'mdb_proxy_response_bytes_total{app="shop"}': 100,
+        'mdb_proxy_response_bytes_total{app="_unknown"}': 2,
+    }
 
 
 def test_every_refusal_has_a_reason() -> None:

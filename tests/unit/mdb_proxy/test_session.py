@@ -617,3 +617,46 @@ def test_a_login_that_is_disabled_while_its_password_is_checked() -> None:
         carry_out(decision)
     assert talk.session.app == ""
     assert world.events == [Attempt("bot", "PLAIN", 18)]
+
+
+SPECULATING = {
+    "hello": 1,
+    "speculativeAuthenticate": {
+        "saslStart": 1,
+        "mechanism": SCRAM_SHA_256,
+        "payload": f"n,,n=shop,r={CLIENT_NONCE}".encode(),
+        "db": "admin",
+    },
+    "$db": "admin",
+}
+
+
+def test_who_fails_too_often_is_not_looked_at() -> None:
+    world = World()
+    talk = Talk(world)
+    for _ in range(10):
+        with pytest.raises(AssertionError, match="Authentication failed"):
+            talk.log_in("shop", "wrong")
+    for password in ("wrong", PASSWORD):
+        with pytest.raises(AssertionError, match="too many failed logins") as error:
+            talk.log_in("shop", password)
+        assert "SystemOverloadedError" in str(error.value)
+        assert "baseBackoffMS" in str(error.value)
+    codes = [event.code for event in world.events if isinstance(event, Attempt)]
+    assert codes == 10 * [18] + 2 * [462]
+    talk.log_in("crm")
+    other = Talk(world, channel=Channel("10.9.9.9:1"))
+    other.log_in("shop")
+    assert other.session.app == "shop"
+    assert "speculativeAuthenticate" not in Talk(world).ask(SPECULATING)
+    world.wait(20)
+    assert "speculativeAuthenticate" in Talk(world).ask(SPECULATING)
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_a_client_that_stands_behind_a_balancer(balanced: bool) -> None:
+    talk = Talk(World(), channel=Channel("h:1", balanced=balanced))
+    talk.ask({"hello": 1, "loadBalanced": True, "$db": "admin"})
+    assert talk.session.balanced is balanced
+    talk.ask({"hello": 1, "$db": "admin"})
+    assert talk.session.balanced is balanced
