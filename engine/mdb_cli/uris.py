@@ -28,6 +28,16 @@ def app_uri(name: str, password: str, address: str, home: str) -> str:
     return f"mongodb://{quote(name, safe='')}:{quote(password, safe='')}@{address}/{home}"
 
 
+def certificate_uri(address: str, home: str) -> str:
+    """Give the URI of who shows a certificate; which one, the client adds.
+
+    >>> certificate_uri("127.0.0.1:27018", "shop")
+    'mongodb://127.0.0.1:27018/shop?tls=true&authMechanism=MONGODB-X509&authSource=%24external'
+    """
+    options = "tls=true&authMechanism=MONGODB-X509&authSource=%24external"
+    return f"mongodb://{address}/{home}?{options}"
+
+
 def lines_to_try(uri: str, python: str) -> Iterable[str]:
     """Give what to type next: the shell, then Python."""
     program = (

@@ -13,6 +13,8 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import (
     AliasChoices,
+    BaseModel,
+    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -28,7 +30,10 @@ from pydantic_settings import (
 )
 
 from mdb_engine.exceptions import ConfigurationError
+from mdb_engine.manifest.proxying import Algorithm, RoleName, keys_of
+from mdb_proxy.auth import TokenRule
 from mdb_proxy.bounds import Bounds
+from mdb_proxy.doors import Entrances
 from mdb_proxy.listeners import (
     Clients,
     Keys,
@@ -74,6 +79,41 @@ class FileSource(PydanticBaseSettingsSource):
         return {key: value for value, key, _ in found if value is not None}
 
 
+class Issuer(BaseModel):
+    """`[[oidc]]`: whose tokens log in as the app that a claim names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    issuer: str
+    audience: str = Field(min_length=1)
+    jwks: str | None = Field(None, description="a file or a URL; else the issuer says where")
+    algorithms: tuple[Algorithm, ...] = Field(("RS256", "ES256"), min_length=1)
+    claim: str = Field(min_length=1, description="its value is the app's slug")
+    role: RoleName = "readWrite"
+    role_claim: str = Field("", description="its value is the role; a token without it is refused")
+    client_id: str = Field("", description="told to people's clients, so that they can ask there")
+    scopes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _source(self) -> Self:
+        keys_of(self.issuer, self.jwks)
+        return self
+
+    def rule(self) -> TokenRule:
+        """The rule that tokens are judged by."""
+        return TokenRule(
+            issuer=self.issuer,
+            audience=self.audience,
+            source=keys_of(self.issuer, self.jwks),
+            algorithms=self.algorithms,
+            claim=self.claim,
+            role=self.role,
+            role_claim=self.role_claim,
+            client=self.client_id,
+            scopes=self.scopes,
+        )
+
+
 class Settings(BaseSettings, Bounds):
     """What can be set; `mdb dev` embeds a server when no cluster is named."""
 
@@ -115,6 +155,11 @@ class Settings(BaseSettings, Bounds):
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="auto: lines for people on a terminal, JSON elsewhere"
     )
+    oidc: tuple[Issuer, ...] = Field((), description="whose tokens log in")
+    sni_domain: str = Field(
+        "", pattern=r"^([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*)?$", description="<slug>.<domain> is a host"
+    )
+    sni_required: bool = Field(True, description="with it: no login without a host's name")
     data: Path = Field(Path(".mdb"), description="the folder of `mdb dev`; not used by `serve`")
 
     @field_validator("listen", mode="before")
@@ -166,6 +211,12 @@ class Settings(BaseSettings, Bounds):
     @classmethod
     def _auto(cls, value: Any) -> Any:
         return 0 if value == "auto" else value
+
+    @property
+    def entrances(self) -> Entrances:
+        """The ways in besides credentials."""
+        rules = tuple(each.rule() for each in self.oidc)
+        return Entrances(rules, self.sni_domain, not self.sni_required)
 
     @property
     def processes(self) -> int:

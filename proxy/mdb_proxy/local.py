@@ -20,7 +20,7 @@ from mdb_engine.rawbson import Array, Document
 from mdb_engine.scope.commands import COMMANDS
 from mdb_engine.scope.model import Role, Scope
 from mdb_engine.scope.names import not_authorized
-from mdb_proxy.auth import MECHANISMS
+from mdb_proxy.auth import ADVERTISED, MECHANISMS, Guest, Holder
 from mdb_proxy.channel import Channel
 from mdb_proxy.directory import Directory
 from mdb_proxy.envelope import check_fields
@@ -37,15 +37,33 @@ SESSION_MINUTES: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is logged in: the credential's name, and what it opens now."""
+    """Who is logged in, and what that opens now.
+
+    Attributes:
+        mechanisms: by which it may log in. source: where its name is known; "" for at home.
+    """
 
     name: str
     scope: Scope
+    mechanisms: tuple[str, ...] = ADVERTISED
+    source: str = ""
+
+    @classmethod
+    def of(cls, holder: Holder, scope: Scope) -> Caller:
+        """Who is logged in; guests are known elsewhere, as MongoDB says it of them."""
+        if isinstance(holder, Guest):
+            return cls(holder.name, scope, ("external",), "$external")
+        return cls(holder.name, scope, holder.mechanisms)
+
+    @property
+    def home(self) -> str:
+        """The database that the app calls its own."""
+        return self.scope.home[0]
 
     @property
     def db(self) -> str:
-        """The database that the app calls its own."""
-        return self.scope.home[0]
+        """The database of its name."""
+        return self.source or self.home
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +152,7 @@ def _hello(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
         reply["compression"] = [name for name in names if name in visit.compressors]
     if "saslSupportedMechs" in command:
         # The same for every name, so that names cannot be found out.
-        reply["saslSupportedMechs"] = list(MECHANISMS)
+        reply["saslSupportedMechs"] = list(ADVERTISED)
     return reply
 
 
@@ -190,7 +208,7 @@ def _build_info(_command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
 def roles(caller: Caller) -> list[dict[str, str]]:
     """The roles that a user of a private cluster would have."""
     names = ("readWrite", "dbAdmin") if caller.scope.role is Role.READ_WRITE else ("read",)
-    return [{"role": name, "db": caller.db} for name in names]
+    return [{"role": name, "db": caller.home} for name in names]
 
 
 _READ: Final = ("find", "listCollections", "listIndexes", "collStats", "dbStats")
@@ -205,7 +223,7 @@ def _connection_status(command: Mapping[str, Any], visit: Visit) -> dict[str, An
     }
     if command.get("showPrivileges") is True:
         actions = [*_READ, *(_WRITE if caller.scope.role is Role.READ_WRITE else ())]
-        resource = {"db": caller.db, "collection": ""}
+        resource = {"db": caller.home, "collection": ""}
         info["authenticatedUserPrivileges"] = [{"resource": resource, "actions": actions}]
     return {"authInfo": info}
 
@@ -220,7 +238,7 @@ def _users_info(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
     if wanted not in (1, name):
         return {"users": []}
     user = {"_id": f"{db}.{name}", "user": name, "db": db, "roles": roles(visit.known)}
-    return {"users": [{**user, "mechanisms": list(MECHANISMS)}]}
+    return {"users": [{**user, "mechanisms": list(visit.known.mechanisms)}]}
 
 
 def _denied(command: Mapping[str, Any]) -> UnauthorizedError:
@@ -300,7 +318,8 @@ def _is_db_grid(_command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
 
 
 ELSEWHERE: Final = (
-    "endSessions", "killSessions", "logout", "refreshSessions", "saslContinue", "saslStart",
+    "authenticate", "endSessions", "killSessions", "logout", "refreshSessions", "saslContinue",
+    "saslStart",
 )  # fmt: skip
 """Commands that neither the kernel's table nor this one holds."""
 

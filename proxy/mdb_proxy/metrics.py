@@ -74,6 +74,12 @@ class Metrics:
         self._connections = self._made(Gauge, "client_connections", "app")
         self._cursors = self._made(Gauge, "cursors_open", "app")
         self._suspensions = self._made(Counter, "suspensions", "app")
+        self._unreadable = Gauge(
+            "mdb_proxy_unreadable_credentials",
+            "Stored documents that are no credentials.",
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
         self._came = self._made(Counter, "arrivals", "listener", "outcome")
         self._inside = self._made(Gauge, "listener_connections", "listener")
         self._dropped = self._made(Counter, "clients_dropped", "reason")
@@ -134,6 +140,10 @@ class Metrics:
         """Somebody tried to log in; 0 is a success."""
         known = mechanism if mechanism in MECHANISMS else OTHER
         self._child(self._attempts, known, REASONS.get(code, OTHER) if code else OK).inc()
+
+    def unreadable(self, documents: int) -> None:
+        """So many documents among the credentials are none."""
+        self._unreadable.set(documents)
 
     def throttled(self) -> None:
         """A login was not looked at, because others before it failed."""

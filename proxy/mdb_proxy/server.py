@@ -19,12 +19,14 @@ from mdb_engine.scope.model import Limits
 from mdb_proxy import envelope
 from mdb_proxy.bounds import Bounds
 from mdb_proxy.captures import GRACE_SECONDS, kill, let_go
+from mdb_proxy.chores import Chores
 from mdb_proxy.client import CHUNK, Arrived, Client, plain
 from mdb_proxy.decisions import (
     TRY_AGAIN,
     Answer,
     Ask,
     Backend,
+    Chore,
     Close,
     Decision,
     Exchange,
@@ -90,7 +92,7 @@ class Listener:
         busy: clients whose command is being carried out. unheard: those of them that wait for
             no answer.
         yielding: apps that end what they run under names that are another's now.
-        building: one index build of an app at a time waits here.
+        building: one index build of an app at a time waits here. chores: are done elsewhere.
         read: the stores were read once, or we stop: logins are decided, until then they wait.
         peers: the other workers. bounds: how much and how long clients may take.
         sending: bytes of long answers that are on their way, by app.
@@ -115,6 +117,7 @@ class Listener:
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     sending: Counter[str] = field(default_factory=Counter)
     yielding: int = 0
+    chores: Chores = field(default_factory=Chores)
     building: defaultdict[str, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
@@ -194,6 +197,9 @@ class Listener:
             if quiet:
                 self.unheard.add(client)
             answer, outcome = await self._carried_out(decision, talk.session, frame.request_id)
+            # A login may have ended only now.
+            self._count(talk, talk.session.app)
+            client.trust(bool(talk.app))
             if talk.session.refusals > before:
                 outcome = REFUSED
             seconds = self.tools.tick() - began
@@ -334,7 +340,9 @@ class Listener:
         finally:
             steps.close()
 
-    async def _stepped(self, step: Exchange | Ask) -> Answer:
+    async def _stepped(self, step: Exchange | Ask | Chore) -> Answer:
+        if isinstance(step, Chore):
+            return Answer(await self.chores.done(step), "")
         if isinstance(step, Ask):
             return Answer(b"", "", await self.peers(step))
         return await self._exchanged(step)
@@ -342,9 +350,10 @@ class Listener:
     def changed(self, before: Directory, after: Directory) -> None:
         """There is another directory: who is not in it any more goes, and so do its cursors."""
         self.metrics.know(after.scopes)
+        self.metrics.unreadable(after.unreadable)
         if not after.unread:
             self.read.set()
-        if (before.credentials, before.scopes.keys()) != (after.credentials, after.scopes.keys()):
+        if _who(before) != _who(after):
             self._show_out()
         for slug in withdrawn(before, after):
             self.tools.cursors.doubt(slug, self.tools.tick())
@@ -438,6 +447,12 @@ class Listener:
             if task in late:
                 client.abort()
                 task.cancel()
+
+
+def _who(directory: Directory) -> tuple[object, ...]:
+    """What decides who may be here."""
+    doors = directory.doors
+    return directory.credentials, directory.scopes.keys(), doors.tokens, doors.subjects
 
 
 @dataclass(slots=True)

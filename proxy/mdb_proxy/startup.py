@@ -131,8 +131,8 @@ async def _serve(settings: ProxySettings, ready: Callable[[Ready], None], wishes
     porters = Porters(Wanted(settings.listening, settings.bounds))
     ports = Ports(porters, parse_address(settings.admin) if settings.admin else None)
     async with connected(settings.mongo_uri.get_secret_value(), settings.db_name) as behind:
-        first = address_of(settings.listening[0])
-        household = Household(behind.database, manifests, UNKNOWN, first)
+        first, entrances = address_of(settings.listening[0]), settings.entrances
+        household = Household(behind.database, manifests, UNKNOWN, first, entrances=entrances)
         arrival = Arrival(lambda: begin(behind, household, source))
         await arrival.attempt()
         async with tasks() as group:
@@ -269,7 +269,7 @@ async def open_port(
     working: list[asyncio.Task[None]] = []
     try:
         with porters.open(listener) as found:
-            works = (household.follow(), listener.watch())
+            works = (household.follow(), household.tend(), listener.watch())
             working += [listener.group.create_task(work) for work in works]
             yield _ready(household, found)
     finally:

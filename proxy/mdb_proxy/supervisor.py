@@ -78,6 +78,7 @@ async def _supervise(
                 log_level=settings.log_level,
                 log_format=settings.log_format,
                 registered=await arrival.attempt(),
+                entrances=settings.entrances.packed(),
                 handed=handed,
                 bounds=settings.bounds.shared(settings.processes).model_dump(),
             )

@@ -26,6 +26,7 @@ from mdb_proxy.behind import UNKNOWN, Arrival, Behind, connected
 from mdb_proxy.bounds import Bounds
 from mdb_proxy.decisions import Ask
 from mdb_proxy.departures import Guest
+from mdb_proxy.doors import Entrances
 from mdb_proxy.exits import FAILED, ending
 from mdb_proxy.listeners import Listening
 from mdb_proxy.orders import DRAINED, READY, Order, Report, order_in, unpacked
@@ -162,6 +163,7 @@ async def work(order: Order, ready: Callable[[Ready], None], wishes: Wishes) -> 
             UNKNOWN,
             address_of(porters.plan.listeners[0]),
             workers=order.workers,
+            entrances=Entrances.unpacked(order.entrances),
         )
         arrival = Arrival(lambda: _join(behind, household))
         if order.registered:

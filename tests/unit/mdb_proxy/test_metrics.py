@@ -96,6 +96,7 @@ def test_what_is_open_is_asked_when_the_page_is_read() -> None:
 def test_two_proxies_in_one_process_do_not_share_numbers() -> None:
     first, second = Metrics(), Metrics()
     first.attempt("x", 0)
+    first.unreadable(3)
     assert set(lines(second).values()) == {0.0}
 
 

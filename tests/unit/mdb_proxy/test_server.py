@@ -20,11 +20,22 @@ from mdb_engine.exceptions import (
 from mdb_engine.scope.model import Limits
 from mdb_proxy import server
 from mdb_proxy.bounds import Bounds
+from mdb_proxy.channel import Channel
 from mdb_proxy.decisions import Answer, Ask
 from mdb_proxy.metrics import Metrics
 from mdb_proxy.server import Listener
 from mdb_proxy.wire import MORE_TO_COME, OP_COMPRESSED, wrap
-from tests.support.talks import Connection, House, World, house, message, settle, told
+from mdb_proxy.wire.frames import MAX_BEFORE_LOGIN
+from tests.support.talks import (
+    PASSWORD,
+    Connection,
+    House,
+    World,
+    house,
+    message,
+    settle,
+    told,
+)
 
 PING = {"ping": 1, "$db": "admin"}
 FIND = {"find": "tasks", "$db": "shop"}
@@ -205,6 +216,29 @@ def test_logins_are_logged_without_secrets() -> None:
             "peer": "127.0.0.1:50000",
             "connection_id": 2,
         }
+
+    inside(work)
+
+
+def test_who_logs_in_slowly_is_trusted_at_once() -> None:
+    """A login that took work beside the loop counts before the next frame is cut."""
+
+    async def work(found: House) -> None:
+        found.world.change("shop", plain=True)
+        visitor = await found.visitor("", Channel("127.0.0.1:50000", secure=True))
+        large = {"insert": "tasks", "documents": [{"x": "y" * 2 * MAX_BEFORE_LOGIN}], "$db": "shop"}
+        payload = f"\0shop\0{PASSWORD}".encode()
+        start = {"saslStart": 1, "mechanism": "PLAIN", "payload": payload, "$db": "$external"}
+        assert (await visitor.ask(start))["done"] is True
+        assert found.world.apps == {"shop": 1}
+        assert (await visitor.ask(large))["ok"] == 1
+        wrong = await found.visitor("", Channel("127.0.0.1:50001", secure=True))
+        reply = await wrong.ask({**start, "payload": payload + b"x"})
+        assert (reply["code"], found.world.apps["shop"]) == (18, 1)
+        page = found.listener.metrics.page().decode()
+        attempts = 'auth_attempts_total{mechanism="PLAIN",outcome='
+        assert f'{attempts}"ok"}} 1.0' in page
+        assert f'{attempts}"AuthenticationFailed"}} 1.0' in page
 
     inside(work)
 
