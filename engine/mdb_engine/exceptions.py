@@ -243,6 +243,12 @@ class IndexOptionError(RefusedError):
     code, code_name = 197, "InvalidIndexSpecificationOption"
 
 
+class ReauthenticationRequiredError(RefusedError):
+    """What a client is logged in by has ended; drivers show another token by themselves."""
+
+    code, code_name, http_status = 391, "ReauthenticationRequired", 401
+
+
 class OverloadedError(RefusedError):
     """A quota is used up for now; drivers back off and try again."""
 

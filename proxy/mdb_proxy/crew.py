@@ -224,6 +224,7 @@ class Crew:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=environment(**{MULTIPROCESS: self._order.folder}),
+            pass_fds=tuple(self._order.handed.values()),
             start_new_session=True,
         )
         log.debug("worker.started", worker=worker.number, pid=process.pid)

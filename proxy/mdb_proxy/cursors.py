@@ -139,6 +139,10 @@ class Cursors:
         """The cursors outside sessions that were opened on a connection, by number."""
         return {number: self._cursors[number][0] for number in self._born.get(connection, ())}
 
+    def opened(self, connection: int) -> dict[int, Cursor]:
+        """All cursors that were opened on a connection, by number."""
+        return {n: each for n, (each, _) in self._cursors.items() if each.connection == connection}
+
     def close_in(self, sessions: Collection[bytes]) -> None:
         """Forget the cursors of sessions that ended."""
         self.close([n for n, (cursor, _) in self._cursors.items() if cursor.session in sessions])
@@ -174,12 +178,13 @@ class _Held:
     """One session: whose it is, when it was last used, where its newest transaction lives.
 
     An ended transaction keeps its member: a commit may be asked for twice. `address`: the client's,
-    without a port, where it was used last.
+    without a port, where it was used last; and by which `connection`.
     """
 
     user: str
     used: float
     address: str = ""
+    connection: int = 0
     transaction: int | None = None
     member: str = ""
     open: bool = False
@@ -213,11 +218,19 @@ class Sessions:
         # The last in the dict is the last that was used.
         held[session] = entry
 
-    def note(self, app: str, session: bytes, address: str) -> None:
+    def note(self, app: str, session: bytes, address: str, connection: int = 0) -> None:
         """Note from where a session was used."""
         entry = self._apps.get(app, {}).get(session)
         if entry is not None and address:
-            entry.address = address
+            entry.address, entry.connection = address, connection
+
+    def begun(self, app: str, connection: int) -> list[tuple[bytes, str | None]]:
+        """The sessions with an open transaction that a connection used last, and its member."""
+        return [
+            (session, entry.member or None)
+            for session, entry in self._apps.get(app, {}).items()
+            if entry.open and entry.connection == connection
+        ]
 
     def at(self, app: str, user: str, address: str) -> list[bytes]:
         """The sessions that a user used last from an address."""
@@ -281,6 +294,10 @@ class Sessions:
             for session, entry in self._apps.get(app, {}).items()
             if entry.open and entry.transaction is not None
         ]
+
+    def open_transactions(self, app: str) -> int:
+        """How many transactions of an app are open, as far as we know."""
+        return sum(entry.open for entry in list(self._apps.get(app, {}).values()))
 
     def end(self, app: str, sessions: Iterable[bytes]) -> None:
         """Forget sessions that ended."""

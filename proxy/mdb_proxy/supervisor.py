@@ -15,16 +15,18 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from mdb_engine.manifest import load_folder
 from mdb_proxy.admin import Watch
 from mdb_proxy.behind import UNKNOWN, Arrival, connected
-from mdb_proxy.config import ProxySettings, format_address, parse_address
+from mdb_proxy.config import ProxySettings, parse_address
 from mdb_proxy.crew import Crew
 from mdb_proxy.metrics import Reloads
 from mdb_proxy.orders import Order
 from mdb_proxy.peers import Said, rendezvous
-from mdb_proxy.ports import reserved
+from mdb_proxy.porters import contexts_of
+from mdb_proxy.ports import kept
 from mdb_proxy.reload import Household, Source, read_again, reload_at
 from mdb_proxy.startup import (
     Ready,
     Wishes,
+    address_of,
     admin_port,
     answers,
     begin,
@@ -59,11 +61,11 @@ async def _supervise(
 ) -> None:
     manifests = load_folder(settings.manifests)
     source = Source(settings.manifests, settings.settle_seconds, settings.apply_indexes)
-    host, asked = parse_address(settings.listen)
+    contexts_of(settings.listening)
     uri = settings.mongo_uri.get_secret_value()
-    with reserved(host, asked) as port, rendezvous() as folder:
+    with kept(settings.listening) as (listeners, handed), rendezvous() as folder:
         async with connected(uri, settings.db_name) as behind:
-            address = format_address(host, port)
+            address = address_of(listeners[0])
             household = Household(behind.database, manifests, UNKNOWN, address)
             arrival = Arrival(lambda: begin(behind, household, source))
             order = Order(
@@ -71,19 +73,22 @@ async def _supervise(
                 workers=settings.processes,
                 mongo_uri=uri,
                 db_name=settings.db_name,
-                host=host,
-                port=port,
+                listeners=[each.model_dump_json(exclude_unset=True) for each in listeners],
                 folder=str(folder),
                 log_level=settings.log_level,
                 log_format=settings.log_format,
                 registered=await arrival.attempt(),
+                entrances=settings.entrances.packed(),
+                handed=handed,
+                bounds=settings.bounds.shared(settings.processes).model_dump(),
             )
             crew = Crew(order, manifests, partial(_forget, str(folder)))
             office = _Office(household, source, crew, folder, arrival)
+            office.certified = lambda: contexts_of(listeners)
             admin = parse_address(settings.admin) if settings.admin else None
             with admin_port(admin, office.watch()):
                 await office.run(
-                    lambda: ready(ready_at((host, port), household.current.scopes)), wishes
+                    lambda: ready(ready_at(listeners, household.current.scopes)), wishes
                 )
 
 
@@ -100,6 +105,7 @@ class _Office:
     ) -> None:
         self._household, self._source, self._crew = household, source, crew
         self._folder, self._arrival = folder, arrival
+        self.certified: Callable[[], object] = dict
         self._registry = CollectorRegistry()
         self._reloads = Reloads(self._registry, time.time())
         self._restarts = Counter(
@@ -135,6 +141,8 @@ class _Office:
 
     async def _reload(self) -> int:
         await self._household.opened.wait()
+        # The workers read the certificates themselves; nothing is entered when they could not.
+        await asyncio.to_thread(self.certified)
         plan = await read_again(self._household, self._source)
         await self._crew.swap(plan.manifests)
         self._household.swap(plan)

@@ -137,7 +137,7 @@ def in_session(asking: Asking, physical: Physical, session: bytes | None) -> Phy
     if session is not None:
         most = asking.scope.limits.max_sessions
         asking.sessions.use(asking.app, asking.user, session, most, asking.tick())
-        asking.sessions.note(asking.app, session, asking.origin.address)
+        asking.sessions.note(asking.app, session, *asking.origin)
         fields["lsid"] = lsid(session)
     return replace(physical, command=fields)
 

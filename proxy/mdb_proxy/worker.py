@@ -23,17 +23,22 @@ from pymongo.errors import PyMongoError
 from mdb_engine.exceptions import MongoDBEngineError
 from mdb_engine.observability import configure_logging
 from mdb_proxy.behind import UNKNOWN, Arrival, Behind, connected
-from mdb_proxy.config import format_address
+from mdb_proxy.bounds import Bounds
 from mdb_proxy.decisions import Ask
 from mdb_proxy.departures import Guest
+from mdb_proxy.doors import Entrances
 from mdb_proxy.exits import FAILED, ending
+from mdb_proxy.listeners import Listening
 from mdb_proxy.orders import DRAINED, READY, Order, Report, order_in, unpacked
 from mdb_proxy.peers import Peers, Said, answering, socket_of
+from mdb_proxy.porters import Contexts, Porters
+from mdb_proxy.porters import Plan as Wanted
 from mdb_proxy.reload import Household, Plan
 from mdb_proxy.server import DRAIN_SECONDS, Listener
 from mdb_proxy.signals import run
 from mdb_proxy.startup import (
     Ready,
+    address_of,
     checks,
     new_listener,
     numbers,
@@ -53,13 +58,16 @@ class Desk:
     """Where other processes come with their questions.
 
     Attributes:
-        plan: what is to be served next, when all workers can.
+        plan: what is to be served next, when all workers can. contexts: and with which
+            certificates.
         registered: the slugs are in the ledger.
     """
 
     household: Household
     listener: Listener
+    porters: Porters
     plan: Plan | None = field(default=None)
+    contexts: Contexts = field(default_factory=dict)
     registered: asyncio.Event = field(default_factory=asyncio.Event)
 
     def answer(self, said: Said) -> Coroutine[Any, Any, Said] | None:
@@ -100,6 +108,7 @@ class Desk:
         """Make a directory of new manifests, without serving by it yet."""
         await self.household.opened.wait()
         try:
+            self.contexts = await asyncio.to_thread(self.porters.prepared)
             self.plan = await self.household.plan(unpacked(said["manifests"]))
         except (MongoDBEngineError, PyMongoError, ValueError) as error:
             return {"reason": str(error)}
@@ -110,6 +119,7 @@ class Desk:
         if self.plan is None:
             return {"reason": "nothing was prepared"}
         self.household.swap(self.plan)
+        self.porters.swap(self.contexts)
         self.plan = None
         return {"ok": True}
 
@@ -145,36 +155,49 @@ async def work(order: Order, ready: Callable[[Ready], None], wishes: Wishes) -> 
         ConfigurationError, InitializationError, OSError: it could not start.
     """
     folder = Path(order.folder)
-    wire = (order.host, order.port)
+    porters = _porters(order)
     async with connected(order.mongo_uri, order.db_name) as behind, tasks() as group:
         household = Household(
             behind.database,
             unpacked(order.manifests),
             UNKNOWN,
-            format_address(*wire),
+            address_of(porters.plan.listeners[0]),
             workers=order.workers,
+            entrances=Entrances.unpacked(order.entrances),
         )
         arrival = Arrival(lambda: _join(behind, household))
         if order.registered:
             await arrival.attempt()
         others = [n for n in range(1, order.workers + 1) if n != order.number]
-        peers = Peers(folder, others)
-        listener = new_listener(household, behind.upstream, group, peers.ask)
+        peers, bounds = Peers(folder, others), porters.plan.bounds
+        listener = new_listener(household, behind.upstream, group, peers.ask, bounds)
         listener.departures.others = partial(_present, peers)
         listener.departures.tell = partial(_departed, peers)
         listener.numbers = itertools.count(order.number, order.workers)
-        desk = Desk(household, listener)
+        desk = Desk(household, listener, porters)
         if order.registered:
             desk.registered.set()
         later = group.create_task(_when_registered(desk.registered, arrival))
         async with answering(socket_of(folder, order.number), desk.answer, group):
-            async with open_port(listener, household, wire, shared=True) as now:
+            async with open_port(listener, household, porters) as now:
                 ready(now)
                 await wishes.stop.wait()
             later.cancel()
             _report(Report(DRAINED))
             await _at_most(wishes.released, DRAIN_SECONDS)
     log.info("worker.stopped")
+
+
+def _porters(order: Order) -> Porters:
+    """The listeners of an order: at ports that others share, or at sockets that are handed down."""
+    return Porters(
+        Wanted(
+            [Listening.model_validate_json(each) for each in order.listeners],
+            Bounds(**order.bounds),
+            shared=True,
+            handed={int(number): handed for number, handed in order.handed.items()},
+        )
+    )
 
 
 async def _present(peers: Peers, guest: Guest) -> list[bool | None]:

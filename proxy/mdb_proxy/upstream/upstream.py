@@ -19,7 +19,7 @@ from mdb_engine.exceptions import (
     UnreachableError,
     UpstreamError,
 )
-from mdb_proxy.decisions import Answer, Exchange
+from mdb_proxy.decisions import Answer, Backend, Exchange
 from mdb_proxy.upstream.clock import ClusterClock
 from mdb_proxy.upstream.connection import Connection
 from mdb_proxy.upstream.discovery import NO_MEMBER, ClusterFeatures, Discovery
@@ -88,6 +88,15 @@ class Upstream:
         known = [each for each in self._discovery.description.known_servers if each.is_readable]
         known.sort(key=lambda each: not each.is_writable)
         return tuple(f"{host}:{port}" for host, port in (each.address for each in known))
+
+    @property
+    def backends(self) -> dict[str, Backend]:
+        """How each member is, by `host:port`."""
+        known = self._discovery.description.server_descriptions()
+        return {
+            f"{host}:{port}": Backend(each.is_readable, *self._lanes.sizes((host, port or 0)))
+            for (host, port), each in known.items()
+        }
 
     async def exchange(self, exchange: Exchange) -> Answer:
         """Send one command to a suitable member and give its reply.

@@ -17,6 +17,8 @@ from mdb_engine.manifest import Manifest, parse
 from mdb_proxy.crew import COMMAND
 from mdb_proxy.exits import UNREACHABLE, USAGE
 from mdb_proxy.orders import Order, packed, report_in
+from mdb_proxy.porters import Plan as Wanted
+from mdb_proxy.porters import Porters
 from mdb_proxy.reload import Plan
 from mdb_proxy.worker import QUESTIONS, Desk, _at_most
 from tests.support.servers import free_port
@@ -33,7 +35,7 @@ def at_desk(work: Callable[[Desk, House], Coroutine[Any, Any, None]]) -> None:
         async with house() as found:
             household = open_house()
             household.database = Clustered(True)  # type: ignore[assignment]
-            await work(Desk(household, found.listener), found)
+            await work(Desk(household, found.listener, Porters(Wanted([]))), found)
 
     asyncio.run(main())
 
