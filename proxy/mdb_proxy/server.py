@@ -37,6 +37,7 @@ from mdb_proxy.decisions import (
 )
 from mdb_proxy.departures import Departures, Guest
 from mdb_proxy.directory import Directory, captured, withdrawn
+from mdb_proxy.farewell import farewell
 from mdb_proxy.metrics import ERROR, FAILED, OK, REFUSED, UNKNOWN_APP, Metrics
 from mdb_proxy.neighbours import for_another
 from mdb_proxy.pins import release, taken
@@ -45,6 +46,8 @@ from mdb_proxy.session import Event, Refusal, Session, Tools
 from mdb_proxy.wire.frames import WireError
 
 DRAIN_SECONDS: Final = 30.0
+LINGER_SECONDS: Final = 1.0
+"""How long a connection at rest stays open when the process ends."""
 WATCH_SECONDS: Final = 1.0
 OUTLAST_SECONDS: Final = 0.05
 NO_LOGIN: Final = "it does not log in"
@@ -98,7 +101,8 @@ class Listener:
         sending: bytes of long answers that are on their way, by app.
         leaving: clients that may not stay for another command.
         departures: what clients that left had open is ended.
-        stopping: each connection closes when it has its answer; new ones at once.
+        stopping: who asks now is told that we go; new connections are closed at once.
+        closing: each connection closes when it has its answer.
     """
 
     tools: Tools
@@ -122,6 +126,7 @@ class Listener:
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
     stopping: bool = False
+    closing: bool = False
     departures: Departures = field(init=False)
 
     def __post_init__(self) -> None:
@@ -179,6 +184,9 @@ class Listener:
     async def _converse(self, client: Client, talk: _Talk) -> None:
         """Serve one client until it leaves, breaks the protocol or the proxy stops."""
         while (frame := await client.frame()) is not None:
+            if self.stopping:
+                await client.send(farewell(frame))
+                return
             began, before = self.tools.tick(), talk.session.refusals
             decision = talk.session.receive(frame)
             if talk.session.early:
@@ -209,7 +217,7 @@ class Listener:
             await self._sent(client, talk.app, answer)
             self.busy.discard(client)
             self.unheard.discard(client)
-            if self.stopping or client in self.leaving:
+            if self.closing or client in self.leaving:
                 return
 
     async def _sent(self, client: Client, app: str, answer: bytes) -> None:
@@ -434,10 +442,18 @@ class Listener:
         return SILENT if now - talk.heard > self.bounds.unknown_seconds else ""
 
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
-        """Answer what is in flight, then close every connection; after so long at once."""
+        """Answer what is in flight, then close every connection; after so long at once.
+
+        Before that a connection at rest is left open for a moment: a command that is on its way
+        would be lost with it, and most drivers repeat what was refused, but not what was lost.
+        """
         self.stopping = True
         self.departures.close()
         self.read.set()
+        known = [client for client, talk in self.talks.items() if talk.app]
+        if known:
+            await asyncio.wait([self.clients[each] for each in known], timeout=LINGER_SECONDS)
+        self.closing = True
         for client in set(self.clients) - self.busy:
             client.close()
         tasks = dict(self.clients)
