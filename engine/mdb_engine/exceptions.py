@@ -16,6 +16,10 @@ class InitializationError(MongoDBEngineError, RuntimeError):
     """The cluster did not answer when we started."""
 
 
+class UnreachableError(InitializationError):
+    """The cluster cannot be reached; it may be later."""
+
+
 class NotInitializedError(MongoDBEngineError, RuntimeError):
     """The engine is used before `initialize()` or after `shutdown()`."""
 

@@ -27,3 +27,8 @@ class Channel:
     replica_set: str = ""
     balanced: bool = False
     here: str = ""
+
+    @property
+    def address(self) -> str:
+        """The client's, without its port."""
+        return self.peer.rpartition(":")[0] or self.peer

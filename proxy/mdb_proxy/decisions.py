@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 TRY_AGAIN: Final = "too many requests, try again"
 """What an app is told that must wait: drivers back off and retry (462)."""
@@ -30,18 +30,30 @@ class Exchange:
     time_ms: int | None = None
 
 
+class Origin(NamedTuple):
+    """Where a command came from: the client's address without a port, the connection's number."""
+
+    address: str = ""
+    connection: int = 0
+
+
+ANYWHERE: Final = Origin()
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A command for the other workers: each does its part of it, with what it remembers.
 
     Attributes:
         app, user: who asks. command: BSON, logical. one: the first that has a part is enough.
+        address: the client's, without a port.
     """
 
     app: str
     user: str
     command: bytes
     one: bool = False
+    address: str = ""
 
 
 KEYS: Final = "keys"
@@ -111,6 +123,19 @@ class Close:
     """The client broke the protocol: no answer, close. The reason is for the log."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A member of the cluster, as this process has it.
+
+    Attributes:
+        up: it can be read from. busy: commands on their way to it. connections: open ones.
+    """
+
+    up: bool
+    busy: int = 0
+    connections: int = 0
 
 
 Decision = Reply | Forward | Run | Close

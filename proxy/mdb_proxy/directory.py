@@ -28,6 +28,7 @@ class Directory:
         max_wire_version: what `hello` may advertise. holdings: what the apps have stored.
         confirmed: when the ledger was read, in seconds of the process's clock.
         doors: the ways in besides credentials. unreadable: stored documents that are none.
+        unread: it was not read yet: nobody can be told from anybody.
     """
 
     scopes: Mapping[str, Scope]
@@ -41,6 +42,7 @@ class Directory:
     confirmed: float = inf
     doors: Doors = field(default_factory=Doors)
     unreadable: int = 0
+    unread: bool = False
 
     def credential(self, name: str, now: datetime) -> Credential | None:
         """The credential that may log in under that name; None when there is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from mdb_engine.exceptions import RefusedError
 from mdb_engine.scope.commands import ALIASES, COMMANDS
 from mdb_proxy.auth import MECHANISMS
+from mdb_proxy.decisions import Backend
 from mdb_proxy.local import ELSEWHERE, LOCAL
 
 BUCKETS: Final = (
@@ -17,6 +18,7 @@ BUCKETS: Final = (
 )  # fmt: skip
 """Seconds."""
 
+GONE: Final = Backend(up=False)
 UNKNOWN_APP: Final = "_unknown"
 OTHER: Final = "other"
 NAMES: Final = frozenset({*COMMANDS, *ALIASES, *LOCAL, *ELSEWHERE})
@@ -85,22 +87,31 @@ class Metrics:
         self._throttled = self._made(Counter, "throttled_logins")
         self._received = self._made(Counter, "request_bytes", "app")
         self._sent = self._made(Counter, "response_bytes", "app")
+        self._build = self._made(Gauge, "build_info", "version", mode="livemax")
         self._transactions = self._made(Gauge, "transactions_open", "app")
+        self._up = self._made(Gauge, "backend_up", "backend", mode="livemin")
+        self._pools = self._made(Gauge, "backend_pool_connections", "backend", "state")
+        self._behind = self._timed("backend_duration", "The cluster's share of it.", "command")
+        self._members: set[str] = set()
+        self._backends: Callable[[], Mapping[str, Backend]] = dict
         self._look: tuple[tuple[Any, Number], ...] = ()
         self._connected: Number = _zero
-        self._seconds = Histogram(
-            "mdb_proxy_command_duration_seconds",
-            "From a command to its answer.",
-            ("app", "command"),
-            registry=self.registry,
-            buckets=BUCKETS,
-        )
+        text = "From a command to its answer."
+        self._seconds = self._timed("command_duration", text, "app", "command")
 
-    def _made(self, kind: type[Any], name: str, *labels: str) -> Any:
+    def _timed(self, name: str, text: str, *labels: str) -> Histogram:
+        name = f"mdb_proxy_{name}_seconds"
+        return Histogram(name, text, labels, registry=self.registry, buckets=BUCKETS)
+
+    def _made(self, kind: type[Any], name: str, *labels: str, mode: str = "livesum") -> Any:
         text = f"{name.replace('_', ' ').capitalize()}."
         # Of several processes the living ones are added up.
-        mode = {"multiprocess_mode": "livesum"} if kind is Gauge else {}
-        return kind(f"mdb_proxy_{name}", text, labels, registry=self.registry, **mode)
+        more = {"multiprocess_mode": mode} if kind is Gauge else {}
+        return kind(f"mdb_proxy_{name}", text, labels, registry=self.registry, **more)
+
+    def built(self, version: str) -> None:
+        """Say which version this is."""
+        self._child(self._build, version).set(1)
 
     def know(self, apps: Collection[str]) -> None:
         """These apps have a label from now on; those before them keep theirs."""
@@ -112,6 +123,10 @@ class Metrics:
         app, name = self._app(app), name if name in NAMES else OTHER
         self._child(self._commands, app, name, outcome).inc()
         self._child(self._seconds, app, name).observe(seconds)
+
+    def answered(self, name: str, seconds: float) -> None:
+        """The cluster has answered a command of ours."""
+        self._child(self._behind, name if name in NAMES else OTHER).observe(seconds)
 
     def refusal(self, app: str, code: int) -> None:
         """Our rules refused a command."""
@@ -166,8 +181,18 @@ class Metrics:
             (self._transactions, transactions),
         )
 
+    def watch_backends(self, backends: Callable[[], Mapping[str, Backend]]) -> None:
+        """Ask this for the cluster's members whenever somebody looks."""
+        self._backends = backends
+
     def look(self) -> None:
         """Bring up to date what is asked for."""
+        now = dict(self._backends())
+        self._members |= now.keys()
+        for name, backend in (dict.fromkeys(self._members, GONE) | now).items():
+            self._child(self._up, name).set(backend.up)
+            self._child(self._pools, name, "busy").set(backend.busy)
+            self._child(self._pools, name, "open").set(backend.connections)
         for family, number in self._look:
             for app in self._apps:
                 self._child(family, app).set(number(app))

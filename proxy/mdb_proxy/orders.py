@@ -35,6 +35,7 @@ class Order:
         number: from 1. workers: how many there are. folder: of the sockets.
         mongo_uri: holds a password. manifests, entrances: packed. bounds: a worker's part.
         listeners: as JSON. handed: descriptors of sockets, by the listener's number.
+        registered: their slugs are in the ledger; before that no worker may read it.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Order:
     entrances: dict[str, Any] = field(default_factory=dict, repr=False)
     handed: dict[str, int] = field(default_factory=dict)
     bounds: dict[str, Any] = field(default_factory=dict)
+    registered: bool = True
 
     def line(self) -> bytes:
         """The order as the worker reads it."""

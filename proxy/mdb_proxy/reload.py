@@ -85,6 +85,7 @@ class Household:
     """The current directory, and what it is made of.
 
     Attributes:
+        opened: the stores were read once.
         stale: the last attempt to build it anew failed; the one before it serves.
         views: physical view -> what it reads.
         workers: processes that share what an app may hold at a time.
@@ -99,7 +100,8 @@ class Household:
     cluster: Cluster
     address: str
     secret: bytes = field(default=b"", repr=False)
-    current: Directory = field(default_factory=lambda: Directory({}, {}, b""))
+    current: Directory = field(default_factory=lambda: Directory({}, {}, b"", unread=True))
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
     stale: bool = False
     holdings: Holdings = field(default_factory=Holdings)
     views: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -147,6 +149,7 @@ class Household:
                 await self.read_keys()
         await routers.prepare(self.database)
         await self.report()
+        self.opened.set()
 
     async def report(self) -> None:
         """Say that this process lives, and which claims it honours."""
@@ -155,6 +158,8 @@ class Household:
 
     async def leave(self) -> None:
         """Nobody has to wait for this process any more; if that cannot be said, a while longer."""
+        if not self.opened.is_set():
+            return
         with suppress(PyMongoError, TimeoutError):
             async with asyncio.timeout(FOLLOW_SECONDS):
                 await routers.leave(self.database, self.router)
@@ -271,6 +276,7 @@ class Household:
 
     async def follow(self) -> None:
         """Keep the directory fresh; while the stores cannot be read the last one serves."""
+        await self.opened.wait()
         for turn in itertools.count(1):
             await asyncio.sleep(FOLLOW_SECONDS)
             try:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Protocol
@@ -24,6 +25,7 @@ from mdb_proxy.decisions import (
     TRY_AGAIN,
     Answer,
     Ask,
+    Backend,
     Chore,
     Close,
     Decision,
@@ -33,9 +35,11 @@ from mdb_proxy.decisions import (
     Run,
     Steps,
 )
+from mdb_proxy.departures import Departures, Guest
 from mdb_proxy.directory import Directory, captured, withdrawn
 from mdb_proxy.metrics import ERROR, FAILED, OK, REFUSED, UNKNOWN_APP, Metrics
 from mdb_proxy.neighbours import for_another
+from mdb_proxy.pins import release, taken
 from mdb_proxy.sasl import COMMANDS as SASL
 from mdb_proxy.session import Event, Refusal, Session, Tools
 from mdb_proxy.wire.frames import WireError
@@ -45,6 +49,8 @@ WATCH_SECONDS: Final = 1.0
 OUTLAST_SECONDS: Final = 0.05
 NO_LOGIN: Final = "it does not log in"
 SILENT: Final = "it is silent"
+EARLY_SECONDS: Final = 8.0
+"""How long a login may wait for the cluster to come; drivers give up after 10 s and more."""
 
 log = structlog.get_logger("mdb_proxy.server")
 
@@ -54,6 +60,16 @@ class Exchanger(Protocol):
 
     async def exchange(self, exchange: Exchange) -> Answer:
         """Send one command, give its reply."""
+        ...
+
+    @property
+    def backends(self) -> Mapping[str, Backend]:
+        """How each member is, by `host:port`."""
+        ...
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Who holds data, as `host:port`, the primary first."""
         ...
 
 
@@ -77,9 +93,11 @@ class Listener:
             no answer.
         yielding: apps that end what they run under names that are another's now.
         building: one index build of an app at a time waits here. chores: are done elsewhere.
+        read: the stores were read once, or we stop: logins are decided, until then they wait.
         peers: the other workers. bounds: how much and how long clients may take.
         sending: bytes of long answers that are on their way, by app.
         leaving: clients that may not stay for another command.
+        departures: what clients that left had open is ended.
         stopping: each connection closes when it has its answer; new ones at once.
     """
 
@@ -88,6 +106,7 @@ class Listener:
     group: asyncio.TaskGroup
     apps: Counter[str] = field(default_factory=Counter)
     metrics: Metrics = field(default_factory=Metrics)
+    read: asyncio.Event = field(default_factory=asyncio.Event)
     peers: Asker = nobody
     bounds: Bounds = field(default_factory=Bounds)
     clients: dict[Client, asyncio.Task[None]] = field(default_factory=dict)
@@ -103,6 +122,11 @@ class Listener:
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
     stopping: bool = False
+    departures: Departures = field(init=False)
+
+    def __post_init__(self) -> None:
+        held = (self.tools.cursors, self.tools.sessions)
+        self.departures = Departures(*held, self.upstream.exchange, self.group.create_task)
 
     def client(self, arrived: Arrived = plain) -> Client:
         """The protocol of a new connection; `arrived` says how it came."""
@@ -127,7 +151,9 @@ class Listener:
         number = next(self.numbers)
         served = log.bind(connection_id=number, peer=client.channel.peer)
         note = partial(_note, served, self.metrics)
-        talk = self.talks[client] = _Talk(Session(self.tools, client.channel, number, note))
+        talk = self.talks[client] = _Talk(
+            Session(self.tools, client.channel, number, note), number, client.channel.address
+        )
         try:
             await self._converse(client, talk)
         except WireError as error:
@@ -140,6 +166,7 @@ class Listener:
             self.unheard.discard(client)
             self.leaving.discard(client)
             del self.talks[client]
+            self._release(talk)
             self._count(talk, "")
             client.close()
         if client.broken is not None:
@@ -154,6 +181,9 @@ class Listener:
         while (frame := await client.frame()) is not None:
             began, before = self.tools.tick(), talk.session.refusals
             decision = talk.session.receive(frame)
+            if talk.session.early:
+                await self._until_read()
+                decision = talk.session.receive(frame)
             self._count(talk, talk.session.app)
             client.trust(bool(talk.app))
             if isinstance(decision, Close):
@@ -191,6 +221,20 @@ class Listener:
         finally:
             self.sending[app] -= len(answer)
 
+    async def _until_read(self) -> None:
+        """Let a login wait for the stores, but not so long that its client gives up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EARLY_SECONDS):
+                await self.read.wait()
+
+    def _release(self, talk: _Talk) -> None:
+        """A client behind a balancer has gone, and with it all that it kept on its connection."""
+        if not talk.session.balanced:
+            return
+        held = taken(talk.app, talk.number, self.tools.cursors, self.tools.sessions)
+        if held is not None:
+            self.group.create_task(release(held, self.upstream.exchange))
+
     def connections(self, app: str) -> int:
         """How many connections an app has; those of nobody under the name for that."""
         return self.apps[app] if app != UNKNOWN_APP else len(self.clients) - self.apps.total()
@@ -201,6 +245,13 @@ class Listener:
             self.apps.subtract([talk.app] if talk.app else ())
             self.apps.update([app] if app else ())
             talk.app = app
+        guest = Guest(app, talk.session.user, talk.address) if app else None
+        if talk.guest != guest:
+            before, talk.guest = talk.guest, guest
+            if guest is not None:
+                self.departures.came(guest)
+            if before is not None:
+                self.departures.left(before, talk.number)
 
     async def _carried_out(
         self, decision: Reply | Forward | Run, session: Session, request_id: int
@@ -263,11 +314,20 @@ class Listener:
         if self.sending[exchange.app] > self.bounds.max_buffered_bytes:
             # Its clients do not read what they have asked for already.
             raise OverloadedError(TRY_AGAIN)
-        if exchange.awaited:
-            return await self.upstream.exchange(exchange)
-        end = self.tools.tick() + (exchange.time_ms or limits.max_time_ms) / 1000
-        with self.tools.quotas.flight(exchange.app, limits.max_in_flight, end):
-            return await self.upstream.exchange(exchange)
+        began = self.tools.tick()
+        try:
+            if exchange.awaited:
+                return await self.upstream.exchange(exchange)
+            end = began + (exchange.time_ms or limits.max_time_ms) / 1000
+            with self.tools.quotas.flight(exchange.app, limits.max_in_flight, end):
+                found = await self.upstream.exchange(exchange)
+            self.metrics.answered(Document(exchange.body).first or "", self.tools.tick() - began)
+        except asyncio.CancelledError:
+            # Nobody will read on where a batch was lost: the cursor was killed with it.
+            number = find(exchange.body, "getMore")
+            self.tools.cursors.close([number] if isinstance(number, int) else ())
+            raise
+        return found
 
     async def _driven(self, steps: Steps) -> bytes:
         """Several exchanges, one after the other."""
@@ -291,14 +351,18 @@ class Listener:
         """There is another directory: who is not in it any more goes, and so do its cursors."""
         self.metrics.know(after.scopes)
         self.metrics.unreadable(after.unreadable)
+        if not after.unread:
+            self.read.set()
         if _who(before) != _who(after):
             self._show_out()
         for slug in withdrawn(before, after):
+            self.tools.cursors.doubt(slug, self.tools.tick())
             found = self.tools.cursors.of(slug)
             self.tools.cursors.close(found)
             if found:
                 self.group.create_task(kill(slug, found, self.upstream.exchange))
         for slug, prefixes in captured(before, after).items():
+            self.tools.cursors.doubt(slug, self.tools.tick())
             self.yielding += 1
             self.group.create_task(self._let_go(slug, prefixes))
 
@@ -369,6 +433,8 @@ class Listener:
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
         """Answer what is in flight, then close every connection; after so long at once."""
         self.stopping = True
+        self.departures.close()
+        self.read.set()
         for client in set(self.clients) - self.busy:
             client.close()
         tasks = dict(self.clients)
@@ -394,7 +460,10 @@ class _Talk:
     """A conversation, the app that its connection counts for, its commands, when the last began."""
 
     session: Session
+    number: int
+    address: str
     app: str = ""
+    guest: Guest | None = None
     commands: int = 0
     heard: float = 0.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from mdb_engine.credentials import Credential
@@ -26,7 +27,17 @@ from mdb_proxy import envelope, local
 from mdb_proxy.auth import GUESSABLE, Gate, Guest, Holder
 from mdb_proxy.channel import Channel
 from mdb_proxy.cursors import Cursors, Sessions
-from mdb_proxy.decisions import Chore, Close, Decision, Forward, Reply, Run, Steps
+from mdb_proxy.decisions import (
+    ANYWHERE,
+    Chore,
+    Close,
+    Decision,
+    Forward,
+    Origin,
+    Reply,
+    Run,
+    Steps,
+)
 from mdb_proxy.directory import Directory
 from mdb_proxy.holds import TENANT_COMMANDS
 from mdb_proxy.quotas import Quotas
@@ -95,6 +106,7 @@ class Tools:
         clients: open connections of an app.
         peers: there are other workers, which may know what this one does not.
         throttle: of logins. service: which process this is, 12 bytes.
+        members: `host:port` of those that hold data, the primary first.
     """
 
     directory: Callable[[], Directory]
@@ -110,8 +122,11 @@ class Tools:
     peers: bool = False
     throttle: Throttle = field(default_factory=Throttle)
     service: bytes = bytes(12)
+    members: Callable[[], tuple[str, ...]] = tuple
 
-    def asking(self, command: Mapping[str, Any], scope: Scope, user: str) -> Asking:
+    def asking(
+        self, command: Mapping[str, Any], scope: Scope, user: str, origin: Origin = ANYWHERE
+    ) -> Asking:
         """One command of a logged-in client, and what there is to answer it."""
         directory = self.directory()
         return Asking(
@@ -126,7 +141,12 @@ class Tools:
             self.random,
             self.peers,
             self.tick() - directory.confirmed <= SURE_SECONDS,
+            partial(self._to_search, scope.slug),
+            origin,
         )
+
+    def _to_search(self, app: str) -> tuple[str, ...]:
+        return self.members() if self.quotas.search(app, self.tick()) else ()
 
 
 class Session:
@@ -136,6 +156,7 @@ class Session:
         command: name of the last command; "" when it had none. The client's own text.
         refusals: how many commands were refused.
         balanced: the client keeps to this connection what it opened on it.
+        early: the last one was a login before the stores were read: it may be given again.
     """
 
     def __init__(
@@ -146,17 +167,24 @@ class Session:
         note: Callable[[Event], None] = lambda _event: None,
     ) -> None:
         self._tools, self._channel, self._connection, self._note = tools, channel, connection, note
+        self._origin = Origin(channel.address, connection)
         self._login = Login()
         self._invalid = 0
         self._introduced = False
         self.command = ""
         self.refusals = 0
         self.balanced = False
+        self.early = False
 
     @property
     def app(self) -> str:
         """The app of who is logged in; "" before."""
         return self._login.holder.app if self._login.holder else ""
+
+    @property
+    def user(self) -> str:
+        """The name of who is logged in; "" before."""
+        return self._login.holder.name if self._login.holder else ""
 
     @property
     def welcome(self) -> bool:
@@ -170,7 +198,7 @@ class Session:
         Raises:
             WireError: the bytes break the protocol; close without an answer.
         """
-        self.command = ""
+        self.command, self.early = "", False
         if frame.opcode == OP_COMPRESSED:
             return self._compressed(frame)
         if frame.opcode == OP_MSG:
@@ -235,7 +263,7 @@ class Session:
     ) -> Decision:
         tools = self._tools
         tools.quotas.spend(scope.slug, scope.limits, tools.tick())
-        asking = tools.asking(command, scope, holder.name)
+        asking = tools.asking(command, scope, holder.name, self._origin)
         rule = TENANT_COMMANDS.get(self.command, tenant_command)
         decision = decided(rule, asking, lambda body: envelope.reply_to(message, body))
         if message.more_to_come and isinstance(decision, Forward | Run):
@@ -248,6 +276,11 @@ class Session:
         """The answer to a command that the cluster never sees."""
         if self.command not in SASL:
             return Reply(envelope.reply_to(message, encode(self._local(command, caller))))
+        if self._tools.directory().unread:
+            # Never 18, which drivers take as final.
+            self.early = True
+            msg = "the cluster was not reached yet, try again"
+            raise OverloadedError(msg)
         talking = self._attempt(command)
         try:
             chore = next(talking)
@@ -353,6 +386,8 @@ class Session:
         reply = local.answer(command, visit)
         self._introduced = self._introduced or "client" in command
         self.balanced = self.balanced or "serviceId" in reply
+        if tools.directory().unread:
+            return reply
         step = self._speculated(command)
         return reply if step is None else {**reply, "speculativeAuthenticate": step}
 

@@ -7,20 +7,27 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any, Final
 
 import structlog
-from pymongo import AsyncMongoClient
-from pymongo.asynchronous.database import AsyncDatabase
 
-from mdb_engine.exceptions import InitializationError
 from mdb_engine.manifest import load_folder
-from mdb_engine.scope.model import Features, Scope
+from mdb_engine.scope.model import Scope
 from mdb_proxy.admin import Watch, admin_app, serving
+from mdb_proxy.behind import UNKNOWN, Arrival, Behind, connected
 from mdb_proxy.bounds import Bounds
 from mdb_proxy.config import ProxySettings, format_address, parse_address
 from mdb_proxy.cursors import Cursors, Sessions
@@ -28,17 +35,11 @@ from mdb_proxy.listeners import Listening
 from mdb_proxy.metrics import Metrics, Reloads
 from mdb_proxy.porters import Plan as Wanted
 from mdb_proxy.porters import Porters
-from mdb_proxy.reload import Cluster, Household, Source, make_indexes, read_again, reload_at
+from mdb_proxy.reload import Household, Source, make_indexes, read_again, reload_at
 from mdb_proxy.server import Asker, Exchanger, Listener, nobody
 from mdb_proxy.session import Tools
 from mdb_proxy.sweep import sweep
 from mdb_proxy.throttles import Throttle
-from mdb_proxy.upstream import PoolSettings, Upstream, open_upstream
-
-APP_NAME: Final = "mdb-proxy"
-SELECTION_SECONDS: Final = 10.0
-MAX_WIRE_VERSION: Final = 17
-"""The newest that the kernel knows (6.0): what later servers added is not in its tables."""
 
 ALIVE_SECONDS: Final = 2.0
 """How long the event loop may take to answer before it counts as stuck."""
@@ -130,68 +131,40 @@ async def _serve(settings: ProxySettings, ready: Callable[[Ready], None], wishes
     porters = Porters(Wanted(settings.listening, settings.bounds))
     ports = Ports(porters, parse_address(settings.admin) if settings.admin else None)
     async with connected(settings.mongo_uri.get_secret_value(), settings.db_name) as behind:
+        first = address_of(settings.listening[0])
         household = Household(
-            behind.database,
-            manifests,
-            behind.cluster,
-            address_of(settings.listening[0]),
-            entrances=settings.entrances,
+            behind.database, manifests, UNKNOWN, first, entrances=settings.entrances
         )
-        await household.open(source.settle)
-        if source.indexes:
-            await make_indexes(behind.database, manifests.values())
+        arrival = Arrival(lambda: begin(behind, household, source))
+        await arrival.attempt()
         async with tasks() as group:
-            sweeper = group.create_task(sweep(behind.database, lambda: household.manifests))
+            later = group.create_task(tidy(arrival, household))
             try:
                 await listen(House(household, behind.upstream, ports, source), ready, wishes)
             finally:
-                sweeper.cancel()
+                later.cancel()
 
 
-@dataclass(frozen=True, slots=True)
-class Behind:
-    """The cluster: for clients' commands, for our own, and what it says of itself."""
-
-    upstream: Upstream
-    database: AsyncDatabase[dict[str, Any]]
-    cluster: Cluster
-
-
-@asynccontextmanager
-async def connected(uri: str, db_name: str) -> AsyncIterator[Behind]:
-    """Connect to a cluster that is there and recent enough.
+async def begin(behind: Behind, household: Household, source: Source) -> None:
+    """What is done with the cluster before anybody is served: register, read, make indexes.
 
     Raises:
-        ConfigurationError: the URI is not usable. InitializationError: no cluster, or an old one.
+        ManifestValidationError: a slug or a home name cannot be had. Others: as `Behind.meet`.
     """
-    async with AsyncExitStack() as stack:
-        upstream = await stack.enter_async_context(
-            open_upstream(
-                uri,
-                app_name=APP_NAME,
-                pool=PoolSettings(),
-                selection_timeout=SELECTION_SECONDS,
-            )
-        )
-        await upstream.check()
-        control: AsyncMongoClient[dict[str, Any]] = await stack.enter_async_context(
-            AsyncMongoClient(uri, appname=APP_NAME, serverSelectionTimeoutMS=10_000)
-        )
-        yield Behind(upstream, control[db_name], await _cluster(control, upstream))
+    household.cluster = await behind.meet()
+    await household.open(source.settle)
+    if source.indexes:
+        await make_indexes(household.database, household.manifests.values())
 
 
-async def _cluster(control: AsyncMongoClient[dict[str, Any]], upstream: Upstream) -> Cluster:
-    info = await control.server_info()
-    features = upstream.features
-    numbers = tuple(info["versionArray"][:2])
-    if features.max_wire_version < MAX_WIRE_VERSION:
-        msg = "the cluster must run MongoDB 6.0 or newer"
-        raise InitializationError(msg)
-    return Cluster(
-        info["version"],
-        min(features.max_wire_version, MAX_WIRE_VERSION),
-        Features(version=(numbers[0], numbers[1]), standalone=features.standalone),
-    )
+async def tidy(
+    arrival: Arrival, household: Household, arrived: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Wait for the cluster, tell that it is there, then sweep it every now and then."""
+    await arrival.complete()
+    if arrived is not None:
+        await arrived()
+    await sweep(household.database, lambda: household.manifests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +206,7 @@ async def listen(house: House, ready: Callable[[Ready], None], wishes: Wishes) -
 
 
 async def _reload(house: House) -> int:
+    await house.household.opened.wait()
     contexts = await asyncio.to_thread(house.ports.porters.prepared)
     plan = await read_again(house.household, house.source)
     house.household.swap(plan)
@@ -260,15 +234,20 @@ def new_listener(
         started=datetime.now(UTC),
         clients=lambda app: apps.get(app, 0),
         peers=peers is not nobody,
+        members=lambda: upstream.members,
         throttle=Throttle(bounds.login_failures, bounds.login_failures_per_second),
         service=secrets.token_bytes(12),
     )
     metrics = Metrics(household.manifests)
-    listener = Listener(tools, upstream, group, apps, metrics, peers, bounds)
+    metrics.built(version("mdb-engine"))
+    listener = Listener(tools, upstream, group, apps, metrics, peers=peers, bounds=bounds)
     transactions = tools.sessions.open_transactions
     listener.metrics.watch(listener.connections, tools.cursors.count, transactions)
+    metrics.watch_backends(lambda: upstream.backends)
     tools.throttle.heard = listener.metrics.throttled
     household.changed = listener.changed
+    if not household.current.unread:
+        listener.read.set()
     household.yielding = lambda: listener.yielding > 0
     return listener
 
@@ -337,7 +316,7 @@ def checks(household: Household, listener: Listener) -> dict[str, bool]:
     return {
         "primary": household.has_primary,
         "versions": household.recent,
-        "stores": not household.stale,
+        "stores": not (household.stale or household.current.unread),
         "apps": bool(household.current.scopes),
         "serving": not listener.stopping,
     }

@@ -1,5 +1,8 @@
 """Two proxies of one cluster: behind a real HAProxy, or both in one URI; and as a replica set."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -10,6 +13,7 @@ import pytest
 from pymongo import MongoClient, ReadPreference
 from pymongo.errors import ConfigurationError
 
+from tests.support import config
 from tests.support.balancers import haproxy
 from tests.support.node import run_node
 from tests.support.pages import metric, soon
@@ -143,37 +147,45 @@ def test_node_behind_haproxy(balanced: str, name: str) -> None:
     assert run_node(NODE, URI=balanced, NAME=name) == DONE | {"kind": "LoadBalanced"}
 
 
+LEAVING = """
+import os, sys
+from pymongo import MongoClient
+client = MongoClient(os.environ["URI"])
+found = client.shop[os.environ["NAME"]]
+cursor = found.find({}, batch_size=2, session=client.start_session())
+next(cursor)
+session = client.start_session()
+session.start_transaction()
+found.insert_one({}, session=session)
+print("ready", flush=True)
+sys.stdin.read()
+os._exit(0)
+"""
+
+
 def test_what_a_connection_held_ends_with_it(pair: Pair, balanced: str, name: str) -> None:
-    own = pair.proxy.admin.admin
-    with MongoClient(balanced, maxPoolSize=THREADS) as client:
-        found = client.shop[name]
-        found.insert_many([{"_id": n} for n in range(ROWS)])
-        cursor = found.find({}, batch_size=2)
-        next(cursor)
-        session = client.start_session()
-        session.start_transaction()
-        found.insert_one({}, session=session)
-        open_now = own.command("serverStatus")
-        assert open_now["transactions"]["currentOpen"] >= 1
+    def held() -> list[Any]:
+        stages = [{"$currentOp": {"idleCursors": True, "idleSessions": True}}]
+        mine = f"{pair.proxy.db_name}.shop_{name}"
+        ops = pair.proxy.admin.admin.aggregate(stages)
+        return [op for op in ops if op.get("ns") == mine or "transaction" in op]
 
-        def held() -> list[Any]:
-            stages = [{"$currentOp": {"idleCursors": True, "idleSessions": True}}]
-            ops = own.aggregate(stages) if hasattr(own, "aggregate") else []
-            mine = f"{pair.proxy.db_name}.shop_{name}"
-            return [
-                op
-                for op in ops
-                if (op["type"] == "idleCursor" and op["ns"] == mine) or "transaction" in op
-            ]
-
-        assert len(held()) >= 2
-        # The driver is killed: its connections end, and nothing is said.
-        pool = next(iter(client._topology._servers.values())).pool
-        for conn in [*pool.conns, *pool.active_contexts]:
-            del conn
-        for thread_conn in [cursor._sock_mgr.conn, session._transaction.conn_mgr.conn]:
-            thread_conn.conn.get_conn.shutdown(2)
-        assert soon(lambda: not held(), 1.5), held()
+    with pair.proxy.client("shop") as client:
+        client.shop[name].insert_many([{"_id": n} for n in range(ROWS)])
+        variables = config.environment(URI=balanced, NAME=name)
+        pipe = subprocess.PIPE
+        with subprocess.Popen(  # noqa: S603 - our own text
+            [sys.executable, "-c", LEAVING], env=variables, stdin=pipe, stdout=pipe, text=True
+        ) as leaving:
+            assert leaving.stdout is not None
+            assert leaving.stdout.readline() == "ready\n"
+            assert len(held()) >= 2
+            # another client of the same app and address stays: that changes nothing
+            leaving.kill()
+        began = time.monotonic()
+        assert soon(lambda: not held(), 5), held()
+        assert time.monotonic() - began < 1.5, "at once, not when the server's patience is over"
+        client.shop[name].drop()
 
 
 def test_without_a_balancer(pair: Pair, name: str) -> None:

@@ -277,7 +277,7 @@ def memory(pid: int) -> int:
 
 
 def test_who_does_not_read(strict: Strict, name: str, measured: Callable[[str], None]) -> None:
-    size, count = 15_000_000, 60
+    size, count = 15_000_000, 40
     with strict.proxy.client("shop") as client:
         client.shop[name].insert_one({"_id": 1, "data": bytes(size)})
     pid = strict.proxy.program.process.pid
@@ -298,8 +298,8 @@ def test_who_does_not_read(strict: Strict, name: str, measured: Callable[[str], 
     for line in lines:
         line.close()
     # the bound, what was on its way when it was reached, and what the allocator keeps
-    assert most - before < count * size / 2
-    assert there.slowest < SLACK
+    assert most - before < count * size * 0.7
+    assert there.slowest < 5 * SLACK, "hundreds of megabytes are moved beside it"
     with strict.proxy.client("shop") as client:
         assert len(client.shop[name].find_one()["data"]) == size
         client.shop[name].drop()

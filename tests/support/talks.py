@@ -28,8 +28,19 @@ from mdb_engine.scope.model import Limits, Scope
 from mdb_proxy.auth import Doors, Gate
 from mdb_proxy.channel import Channel
 from mdb_proxy.chores import Chores
+from mdb_proxy.client import Arrived, plain
 from mdb_proxy.cursors import Cursors, Sessions
-from mdb_proxy.decisions import Answer, Ask, Chore, Decision, Exchange, Forward, Reply, Run
+from mdb_proxy.decisions import (
+    Answer,
+    Ask,
+    Backend,
+    Chore,
+    Decision,
+    Exchange,
+    Forward,
+    Reply,
+    Run,
+)
 from mdb_proxy.directory import Directory
 from mdb_proxy.neighbours import for_another
 from mdb_proxy.quotas import Quotas
@@ -374,6 +385,8 @@ class Cluster:
     asked: list[Exchange] = field(default_factory=list)
     answers: deque[Told] = field(default_factory=deque)
     cut: int = 0
+    members: tuple[str, ...] = (MEMBER,)
+    backends: Mapping[str, Backend] = field(default_factory=dict)
 
     def will_say(self, *documents: Fields, member: str = MEMBER) -> None:
         """Say these next."""
@@ -403,8 +416,8 @@ class Cluster:
 class Connection:
     """One client of a listener."""
 
-    def __init__(self, listener: Listener) -> None:
-        self.client = listener.client()
+    def __init__(self, listener: Listener, arrived: Arrived = plain) -> None:
+        self.client = listener.client(arrived)
         self.wire = Wire(self.client)
         self.client.connection_made(self.wire)
         self._frames = Frames()

@@ -38,6 +38,7 @@ class Visitor:
         first = {"saslStart": 1, "mechanism": SCRAM_SHA_256, "$db": "admin"}
         options = {"skipEmptyExchange": True}
         reply = self.ask({**first, "payload": scram.get_client_first(), "options": options})
+        assert reply["ok"], reply
         scram.set_server_first(reply["payload"].decode())
         final = {"saslContinue": 1, "conversationId": reply["conversationId"], "$db": "admin"}
         reply = self.ask({**final, "payload": scram.get_client_final()})
@@ -50,9 +51,13 @@ class Visitor:
 
     def ask(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Give the reply to a command."""
-        self._socket.sendall(message(command))
+        self.say(command)
         (size,) = struct.unpack("<i", self._read(4))
         return decoded(self._read(size - 4)[17:])
+
+    def say(self, command: Mapping[str, Any]) -> None:
+        """Send a command and wait for nothing."""
+        self._socket.sendall(message(command))
 
     def _read(self, size: int) -> bytes:
         found = b""

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from mdb_proxy.decisions import Backend
 from mdb_proxy.metrics import ERROR, FAILED, OK, REASONS, Metrics, Reloads
 
 
@@ -27,6 +28,23 @@ def test_commands_are_counted() -> None:
     assert found[f'{duration}_bucket{{app="shop",command="find",le="30.0"}}'] == 2
     buckets = [name for name in found if "_bucket" in name and 'command="find"' in name]
     assert len(buckets) == 15
+
+
+def test_a_member_that_has_left() -> None:
+    metrics, members = Metrics(), {"m:1": Backend(True, 2, 3)}
+    metrics.watch_backends(lambda: members)
+    assert lines(metrics)['mdb_proxy_backend_up{backend="m:1"}'] == 1
+    members.clear()
+    assert lines(metrics)['mdb_proxy_backend_up{backend="m:1"}'] == 0
+
+
+def test_the_share_of_the_cluster() -> None:
+    metrics = Metrics(["shop"])
+    for name in ("find", "find", "nonsense"):
+        metrics.answered(name, 0.01)
+    found, counts = lines(metrics), "mdb_proxy_backend_duration_seconds_count"
+    assert found[f'{counts}{{command="find"}}'] == 2
+    assert found[f'{counts}{{command="other"}}'] == 1
 
 
 def test_no_client_can_make_up_a_label() -> None:
@@ -92,10 +110,16 @@ def test_what_happens_at_the_doors() -> None:
     metrics.throttled()
     metrics.moved("shop", 10, 100)
     metrics.moved("?", 1, 2)
+    metrics.built("1.2.3")
+    metrics.watch_backends(lambda: {"m:1": Backend(True, 2, 3), "m:2": Backend(False)})
     assert {name: value for name, value in lines(metrics).items() if value} == {
         'mdb_proxy_arrivals_total{listener="tls://h:1",outcome="ok"}': 1,
         'mdb_proxy_arrivals_total{listener="tls://h:1",outcome="full"}': 1,
         'mdb_proxy_clients_dropped_total{reason="it says nothing"}': 1,
+        'mdb_proxy_build_info{version="1.2.3"}': 1,
+        'mdb_proxy_backend_up{backend="m:1"}': 1,
+        'mdb_proxy_backend_pool_connections{backend="m:1",state="busy"}': 2,
+        'mdb_proxy_backend_pool_connections{backend="m:1",state="open"}': 3,
         "mdb_proxy_decoding_errors_total": 1,
         "mdb_proxy_throttled_logins_total": 1,
         'mdb_proxy_request_bytes_total{app="shop"}': 10,

@@ -205,6 +205,9 @@ def test_the_last_directory_serves_while_the_stores_cannot_be_read(
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(found.follow())
+            await asyncio.sleep(0.01)
+            assert stores.reads == 0, "who has not read the ledger may not begin in the middle"
+            found.opened.set()
             await until(4)
             assert not found.stale
             before = found.current
@@ -446,6 +449,7 @@ def test_who_serves_says_so_every_now_and_then(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(reload, "FOLLOW_SECONDS", 0.0)
 
     async def main() -> None:
+        found.opened.set()
         task = asyncio.ensure_future(found.follow())
         await reported([])
         stores.reports.clear()

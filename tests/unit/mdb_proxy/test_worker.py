@@ -66,10 +66,40 @@ def test_how_it_is() -> None:
 def test_what_another_worker_asks() -> None:
     async def work(desk: Desk, found: House) -> None:
         command = bson.encode({"killCursors": "x", "cursors": [Int64(1)], "$db": "shop"})
-        reply = await answered(desk, op="ask", app="shop", user="shop", command=command)
+        reply = await answered(desk, op="ask", app="shop", user="shop", command=command, address="")
         assert bson.decode(reply["body"])["cursorsNotFound"] == [1]
         more = bson.encode({"getMore": Int64(1), "collection": "x", "$db": "shop"})
-        assert desk.answer({"op": "ask", "app": "shop", "user": "shop", "command": more}) is None
+        assert (
+            desk.answer(
+                {"op": "ask", "app": "shop", "user": "shop", "command": more, "address": ""}
+            )
+            is None
+        )
+
+    at_desk(work)
+
+
+def test_who_is_there_and_who_has_gone() -> None:
+    async def work(desk: Desk, found: House) -> None:
+        here, gone = ["shop", "shop", "127.0.0.1"], ["shop", "shop", "10.0.0.1"]
+        await found.visitor("shop")
+        assert await answered(desk, op="present", guest=here) == {"there": True}
+        assert await answered(desk, op="present", guest=gone) == {"there": False}
+        sessions = found.listener.tools.sessions
+        for session, guest in ((b"1" * 16, here), (b"2" * 16, gone)):
+            sessions.use("shop", "shop", session, 9, 0.0)
+            sessions.note("shop", session, guest[2])
+            await answered(desk, op="departed", guest=guest)
+        assert sessions.of("shop", "shop") == [b"1" * 16]
+
+    at_desk(work)
+
+
+def test_registered_slugs_are_read() -> None:
+    async def work(desk: Desk, _found: House) -> None:
+        assert not desk.registered.is_set()
+        assert await answered(desk, op="join") == {"ok": True}
+        assert desk.registered.is_set()
 
     at_desk(work)
 
@@ -113,6 +143,8 @@ class Planning:
 
     def __init__(self, plan: Callable[..., Coroutine[Any, Any, Plan]]) -> None:
         self.plan = plan
+        self.opened = asyncio.Event()
+        self.opened.set()
         self.swapped: list[Any] = []
 
     def swap(self, plan: Plan) -> None:
@@ -120,7 +152,7 @@ class Planning:
 
 
 def test_every_question_has_a_name() -> None:
-    assert set(QUESTIONS) == {"prepare", "status", "swap"}
+    assert set(QUESTIONS) == {"alive", "departed", "join", "prepare", "present", "status", "swap"}
 
 
 def test_nothing_is_waited_for_forever() -> None:
