@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pymongo import AsyncMongoClient, MongoClient
 from pymongo.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
 from pymongo.errors import AutoReconnect, OperationFailure
 
+from tests.support.pages import soon
 from tests.support.programs import ROOT, create_credential, run
 from tests.support.proxies import AT_ONCE, Client, Proxy, serving
 from tests.support.tokens import AUDIENCE, Published, published
@@ -379,7 +381,15 @@ def test_keys_that_the_issuer_changes(place: Place) -> None:
     finally:
         place.issuer.down = False
     place.issuer.kids.append("new")
-    place.proxy.program.process.send_signal(1)
-    place.wait()
-    with bearer(place, Callback(place.issuer, {"kid": "new"})) as client:
-        client.shop.tasks.find_one()
+    place.proxy.program.process.send_signal(signal.SIGHUP)
+    assert soon(lambda: opens(place, Callback(place.issuer, {"kid": "new"})), SECONDS)
+
+
+def opens(place: Place, callback: Callback) -> bool:
+    """Whether a token of this callback opens the shop."""
+    with bearer(place, callback) as client:
+        try:
+            client.shop.tasks.find_one()
+        except OperationFailure:
+            return False
+        return True

@@ -660,3 +660,17 @@ def test_a_client_that_stands_behind_a_balancer(balanced: bool) -> None:
     assert talk.session.balanced is balanced
     talk.ask({"hello": 1, "$db": "admin"})
     assert talk.session.balanced is balanced
+
+
+def test_before_the_stores_were_read_nobody_is_judged() -> None:
+    world = other_ways()
+    world.directory = replace(world.directory, unread=True)
+    for command in (BY_CARD, BY_PASSWORD, by_token(world)):
+        talk = Talk(world, channel=SAFE)
+        inner = {**command, "db": "$external"}
+        hello = {"hello": 1, "speculativeAuthenticate": inner, "$db": "admin"}
+        assert "speculativeAuthenticate" not in talk.ask(hello)
+        assert not talk.session.early
+        reply = talk.ask(command)
+        assert (reply["code"], talk.session.early) == (462, True)
+        assert talk.session.app == ""
