@@ -387,20 +387,40 @@ def test_who_is_not_known_any_more_may_not_send_much() -> None:
 def test_what_is_in_flight_is_answered_before_the_end() -> None:
     async def main() -> None:
         async with house() as found:
-            shop, idle = await found.visitor("shop"), await found.visitor()
+            shop = await found.visitor("shop")
             release = found.cluster.will_think()
             await shop.send(message(FIND, number=5) + message(PING, number=6))
             async with asyncio.TaskGroup() as group:
                 group.create_task(found.listener.drain(60))
                 await settle()
-                assert idle.wire.closed
                 assert not shop.wire.closed
                 late = Connection(found.listener)
                 assert late.wire.closed, "nobody comes in any more"
                 release.set_result(Answer(bson.encode(FOUND), "m1:1"))
             shop.read()
-            assert shop.got[-1].response_to == 5
+            assert [(said.response_to, said.body.get("code")) for said in shop.got[-2:]] == [
+                (5, None),
+                (6, 91),
+            ]
             assert shop.wire.closed
+        nobody(found)
+
+    asyncio.run(main())
+
+
+def test_who_asks_while_the_process_ends_is_told() -> None:
+    async def main() -> None:
+        async with house() as found:
+            shop, other = await found.visitor("shop"), await found.visitor("crm")
+            async with asyncio.TaskGroup() as group:
+                group.create_task(found.listener.drain(60))
+                await settle()
+                assert (shop.wire.closed, other.wire.closed) == (False, False)
+                told = await shop.ask(FIND)
+                assert (told["code"], told["codeName"]) == (91, "ShutdownInProgress")
+                assert shop.wire.closed
+                assert found.cluster.asked == []
+            assert other.wire.closed
         nobody(found)
 
     asyncio.run(main())
