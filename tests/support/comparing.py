@@ -22,6 +22,8 @@ OWN_OID: Final = b"\xaa\xbb"
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CURSOR: Final = re.compile(r"(?i)(cursor id:? )\d+")
+_OID: Final = re.compile(r"ObjectId\('(?!aabb)[0-9a-f]{24}'\)")
+_STAMP: Final = re.compile(r"Timestamp\((\d+), \d+\)")
 _NEAR_SECONDS: Final = 2 * 86_400
 _SOME_OID: Final = ObjectId(bytes(12))
 
@@ -52,15 +54,25 @@ def _value(value: Any, name: str = "") -> Any:
 def _text(value: str, name: str) -> str:
     if name not in ("errmsg", "errors", "warnings", "reason"):
         return value
-    return _CURSOR.sub(r"\g<1>#", _UUID.sub("<uuid>", value))
+    text = _OID.sub("ObjectId(<made>)", _CURSOR.sub(r"\g<1>#", _UUID.sub("<uuid>", value)))
+    return _STAMP.sub(_shown_stamp, text)
+
+
+def _shown_stamp(found: re.Match[str]) -> str:
+    """A stored `Timestamp(0, 0)` becomes the time of the write."""
+    return "Timestamp(<now>)" if _is_now(int(found[1])) else found[0]
+
+
+def _is_now(seconds: float) -> bool:
+    return abs(seconds - time.time()) < _NEAR_SECONDS
 
 
 def _time(value: DatetimeMS, _: str) -> Any:
-    return "<now>" if abs(int(value) / 1000 - time.time()) < _NEAR_SECONDS else value
+    return "<now>" if _is_now(int(value) / 1000) else value
 
 
 def _stamp(value: Timestamp, _: str) -> Any:
-    return "<now>" if abs(value.time - time.time()) < _NEAR_SECONDS else value
+    return "<now>" if _is_now(value.time) else value
 
 
 def _oid(value: ObjectId, _: str) -> ObjectId:

@@ -119,6 +119,15 @@ def _whole(given: float) -> int:
     return 0 if math.isnan(given) else int(max(-(2**63), min(given, MAX_INT64)))
 
 
+def low_half(given: float) -> int:
+    """A number as the server's 32-bit integer: the lower half of the whole one, with its sign.
+
+    >>> low_half(2**40 + 7), low_half(2**31), low_half(1.9)
+    (7, -2147483648, 1)
+    """
+    return (_whole(given) + 2**31) % 2**32 - 2**31
+
+
 def limit(value: Any, scope: Scope, where: Where) -> int | None:
     """`find.limit`: never absent, never above the app's maximum (a tailable cursor's excepted)."""
     given = 0 if value is None else _count(value, where)

@@ -114,6 +114,8 @@ class Work:
             command, view = dice.weighted(READERS)(dice)
             return Step(self._made, "@home", command, view)
         command, view = dice.weighted(IN_TRANSACTION)(dice)
+        if next(iter(command)) in WRITERS:
+            self._cursors.clear()
         dice.mistakes += not WELCOME & command.keys()
         dice.mistakes += started and "readConcern" in command
         return Step(self._made, "@home", self._within(command), view)
@@ -122,13 +124,17 @@ class Work:
         self._transaction = None
         self._cursors.clear()
 
-    def _follow(self, step: Step, *, failed: bool) -> None:
+    def _follow(self, step: Step, *, failed: bool, refused: bool) -> None:
         """Follow which collections there are for sure.
 
         An upsert that fails may create one on one of the sides only.
         """
         target = (step.db, str(step.command[next(iter(step.command))]))
         if failed and "upsert" in str(step.command) and target not in self._there:
+            self.blurred = True
+        updates = step.command.get("updates")
+        if refused and isinstance(updates, list) and len(updates) > 1:
+            # The server finds out at the second statement that its pipeline is none (6.0.5).
             self.blurred = True
         if next(iter(step.command)) in ENDS:
             self._there.clear()
@@ -137,8 +143,9 @@ class Work:
 
     def note(self, step: Step, reply: Reply) -> None:
         """Remember what a step left open on the private side."""
-        failed = not reply.get("ok") or "writeErrors" in reply
-        self._follow(step, failed=failed)
+        refused = not reply.get("ok")
+        failed = refused or "writeErrors" in reply
+        self._follow(step, failed=failed, refused=refused)
         if failed and self._transaction is not None and "txnNumber" in step.command:
             # A statement that was not even understood leaves it open (6.0.5), and what comes
             # behind would wait for it.
