@@ -17,6 +17,8 @@ _LIMIT: Final = re.compile(
 )
 _TAG: Final = re.compile(r'app_id: "lab", |(?:, )?app_id: "lab"')
 _TEMPORARY: Final = re.compile(r"(collection: [^.]+\.)tmp\.agg_out\.<uuid>")
+_UNSET_TAG: Final = re.compile(r'\{ \$unsetField: \{ field: "app_id", input: ("\$\$\w+") \} \}')
+_IN_VIEW: Final = re.compile(r"^Invalid pipeline for view \S+ :: caused by :: ")
 _LATE: Final = re.compile(
     r"^(?:(?:PlanExecutor error during aggregation|Executor error during \w+ command"
     r"|error while multiplanner was selecting best plan) :: caused by :: )+"
@@ -41,6 +43,11 @@ def name(difference: Difference) -> str:
 
 def refused_by_both(difference: Difference) -> bool:
     return not difference.private.get("ok") and not difference.ours.get("ok")
+
+
+def _refuses(reply: Mapping[str, Any]) -> bool:
+    """Whether it says no to all of a command, or to a statement."""
+    return not reply.get("ok") or "writeErrors" in reply
 
 
 def _error(reply: Mapping[str, Any]) -> str:
@@ -70,13 +77,24 @@ def _without_queries(value: Any) -> Any:
     return start if isinstance(value, str) and value.startswith(start) else value
 
 
+_OF_NAMES: Final = (26, 48, 72, 166, 167)
+"""Codes for what has another kind, is there, or is not."""
+
+
 def several_mistakes(difference: Difference) -> bool:
-    return refused_by_both(difference) and difference.step.mistakes > 1
+    """A definition of what is there already, or is not, has another one."""
+    defines = {"create", "collMod"} & difference.step.command.keys()
+    there = defines and difference.private.get("code") in _OF_NAMES and "at" in difference.ours
+    both = all(_refuses(reply) for reply in (difference.private, difference.ours))
+    return both and difference.step.mistakes + bool(there) > 1
 
 
 def elided(difference: Difference) -> bool:
-    """The same code and text, but for what is written `{...}`."""
+    """The same code and text, but for what is written `{...}`, or how the tag is kept out."""
     private, ours = difference.private, difference.ours
+    views = [_UNSET_TAG.sub(r"\1", str(view)) for view in difference.views]
+    if views[0] == views[1]:
+        return True
     if private.get("code") != ours.get("code") or "at" not in ours:
         return False
     pattern = re.escape(_error(ours))
@@ -118,7 +136,7 @@ def may_stay_open(difference: Difference) -> bool:
     cursors = [r.get("cursor") for r in replies]
     if not all(isinstance(c, dict) for c in cursors) or not any(c["id"] == 0 for c in cursors):
         return False
-    return _documents(replies[0]) == _documents(replies[1])
+    return _documents(difference.views[0]) == _documents(difference.views[1])
 
 
 def _documents(reply: dict[str, Any]) -> list[bytes]:
@@ -248,6 +266,40 @@ def _number(text: str) -> str:
     return re.sub(r"cursor \d+", "cursor #", text)
 
 
+def view_text(difference: Difference) -> bool:
+    private, ours = (_error(view) for view in difference.views)
+    same = difference.private.get("code") == difference.ours.get("code")
+    return same and _IN_VIEW.sub("", private) == ours != private
+
+
+def misplaced_in_view(difference: Difference) -> bool:
+    defines = name(difference) in ("create", "collMod")
+    return defines and difference.ours.get("code") == 40603
+
+
+def slice_of_view(difference: Difference) -> bool:
+    """A projection that no aggregation takes, as the reader of a view must."""
+    projection = str(difference.step.command.get("projection"))
+    found = name(difference) == "find" and "$slice" in projection
+    return found and refused_by_both(difference) and difference.ours.get("code") == 31254
+
+
+def told_changes(difference: Difference) -> bool:
+    """The same changes, as `update` or as `replace`; several of one command in another order."""
+    if difference.step.view != "events":
+        return False
+    private, ours = (
+        sorted(map(_change, view.get("events", ())), key=str) for view in difference.views
+    )
+    return private == ours != []
+
+
+def _change(event: Mapping[str, Any]) -> Any:
+    if event.get("operationType") not in ("update", "replace"):
+        return event
+    return "changed", event.get("documentKey"), event.get("ns")
+
+
 def shown_keys(difference: Difference) -> bool:
     command = difference.step.command
     both = difference.private.get("ok") and difference.ours.get("ok")
@@ -328,6 +380,11 @@ ALLOWED: Final[Mapping[str, Allows]] = {
     "`listCollections`": system_names,
     "`listDatabases`": shown_databases,
     "`returnKey`": shown_keys,
+    "texts of refused view definitions": view_text,
+    "change streams: `update` or `replace`": told_changes,
+    "`create`, `collMod` of a view": lambda d: _error(d.ours).startswith("Must specify both"),
+    "a view whose `$geoNear` is not first": misplaced_in_view,
+    "`find` on a view with a `$slice` that only `find` knows": slice_of_view,
     "a cursor whose last document was just read": may_stay_open,
     "codes of errors in expressions": engine_codes,
     "texts that show the id of a session": without_digest,

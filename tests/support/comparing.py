@@ -23,6 +23,7 @@ OWN_OID: Final = b"\xaa\xbb"
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CURSOR: Final = re.compile(r"(?i)(cursor id:? )\d+")
 _OID: Final = re.compile(r"ObjectId\('(?!aabb)[0-9a-f]{24}'\)")
+_TOKEN: Final = re.compile(r'(?<=_data: ")[0-9A-F]+')
 _STAMP: Final = re.compile(r"Timestamp\((\d+), \d+\)")
 _NEAR_SECONDS: Final = 2 * 86_400
 _SOME_OID: Final = ObjectId(bytes(12))
@@ -54,6 +55,7 @@ def _value(value: Any, name: str = "") -> Any:
 def _text(value: str, name: str) -> str:
     if name not in ("errmsg", "errors", "warnings", "reason"):
         return value
+    value = _TOKEN.sub("<token>", value)
     text = _OID.sub("ObjectId(<made>)", _CURSOR.sub(r"\g<1>#", _UUID.sub("<uuid>", value)))
     return _STAMP.sub(_shown_stamp, text)
 
@@ -129,6 +131,13 @@ def shape(reply: dict[str, Any]) -> dict[str, Any]:
     return reply if not reply.get("ok") else {"fields": list(reply)}
 
 
+def stream(reply: dict[str, Any]) -> dict[str, Any]:
+    """Give what a stream is called; an error whole."""
+    if not reply.get("ok"):
+        return reply
+    return {"ns": reply["cursor"]["ns"], "open": bool(reply["cursor"]["id"])}
+
+
 EQUAL_STATISTICS: Final = (
     "ns", "db", "collections", "views", "objects", "count", "nindexes", "indexes", "capped", "max",
     "maxSize", "scaleFactor", "nrecords", "nIndexes", "keysPerIndex", "valid", "ok", "numObjects",
@@ -151,11 +160,13 @@ def names(reply: dict[str, Any]) -> dict[str, Any]:
 
 VIEWS: Final[Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "amount": amount,
+    "events": dict,
     "bag": bag,
     "exact": exact,
     "more": exact,
     "names": names,
     "shape": shape,
+    "stream": stream,
     "statistics": statistics,
 }
 """How much of a reply must be equal."""

@@ -406,6 +406,15 @@ def _uninvited(leading: str, name: str, where: Where) -> RefusedError | None:
     return IllegalOperationError(msg, str(where))
 
 
+def _writing(name: str, where: Where) -> str:
+    """The server's words for a writer in a view."""
+    view = f"{where.db}.{where.owner[where.command]}"
+    return (
+        f"The aggregation stage {name} in location {where.path[-2]} of the pipeline cannot be used"
+        f" in the view definition of {view} because it writes to disk"
+    )
+
+
 def _misplaced(
     name: str, rule: StageRule, where: Where, place: Place, *, last: bool
 ) -> RefusedError | None:
@@ -415,7 +424,8 @@ def _misplaced(
             return UnauthorizedError(not_authorized(where.db, f"aggregate: {name}"), str(where))
         inside = place.inside
         words = _NESTED_WORDS.get(inside, f"is not allowed within a {inside}'s sub-pipeline")
-        return _NESTED_ERRORS[inside](f"{name} {words}", str(where))
+        msg = _writing(name, where) if rule.writes and inside == VIEW else f"{name} {words}"
+        return _NESTED_ERRORS[inside](msg, str(where))
     if rule.first is not None and where.path[-2] != "0":
         msg = f"{name} is only valid as the first stage in a pipeline"
         return rule.first(msg, str(where))

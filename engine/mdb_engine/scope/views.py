@@ -66,8 +66,7 @@ def _stored(value: Any, scope: Scope, where: Where) -> Any:
         raise InvalidOptionsError(msg, str(where))
     if value is None and where.path[-1] not in where.owner:
         value = EMPTY_ARRAY
-    if not isinstance(value, Array):
-        raise wrong_type(value, where, "array")
+    _check_stages(value, where)
     place = Place(pipeline, inside=VIEW, namespace=f"{where.db}.{source}")
     stages = pipeline(value, replace(scope, storing=True), where, place)
     if any(_loses_tag(stage) for stage in value):
@@ -77,6 +76,14 @@ def _stored(value: Any, scope: Scope, where: Where) -> Any:
         raise QueryValidationError(msg, str(where))
     where.notes.plan = where.command
     return stages
+
+
+def _check_stages(value: Any, where: Where) -> None:
+    if not isinstance(value, Array):
+        raise wrong_type(value, where, "array")
+    for index, stage in enumerate(value):
+        if not isinstance(stage, Document):
+            raise wrong_type(stage, where.at(index), "object")
 
 
 def _loses_tag(stage: Document) -> bool:

@@ -8,9 +8,6 @@ from tests.support.workloads.filters import collation
 from tests.support.workloads.pipelines import COLLECTIONS, collection
 from tests.support.workloads.values import small
 
-VIEWS = False
-"""Views and validators: to be turned on when they exist."""
-
 INDEXES: Final[Sequence[Made]] = (
     lambda d: {"key": {"n": 1}, "name": "n_1"},
     lambda d: {"key": {"n": -1, "s": 1}, "name": "n_s"},
