@@ -256,6 +256,18 @@ def test_to_explain_a_union_does_not_end_the_server(seeded: Sandbox, verbosity: 
     assert "nReturned" in str(seeded.command({"explain": run, "verbosity": verbosity}))
 
 
+@pytest.mark.parametrize("option", ["cappedSize", "cappedMax"])
+def test_to_change_the_size_of_a_view_does_not_end_the_server(seeded: Sandbox, option: str) -> None:
+    """It ends a private one (6.0.5)."""
+    seeded.command(view("v"))
+    assert reply(seeded, {"collMod": "v", option: 8192})["code"] == 72
+    both = {"collMod": "v", "viewOn": "t", "pipeline": [], option: 8192}
+    assert reply(seeded, both)["code"] == 72
+    assert reply(seeded, {"collMod": "none", option: 8192})["code"] == 26
+    seeded.create_collection("capped", capped=True, size=4096)
+    assert seeded.command({"collMod": "capped", option: 8192})["ok"]
+
+
 def test_errors_show_no_physical_name(seeded: Sandbox, proxy: Proxy) -> None:
     seeded.command(view("v", {"$set": {"x": {"$divide": [1, "$n"]}}}))
     commands = [find("v"), *OTHERS]

@@ -272,6 +272,11 @@ def view_text(difference: Difference) -> bool:
     return same and _IN_VIEW.sub("", private) == ours != private
 
 
+def size_of_a_series(difference: Difference) -> bool:
+    asked = {"cappedMax", "cappedSize"} & difference.step.command.keys()
+    return bool(asked) and difference.ours.get("code") == 72
+
+
 def misplaced_in_view(difference: Difference) -> bool:
     defines = name(difference) in ("create", "collMod")
     return defines and difference.ours.get("code") == 40603
@@ -380,6 +385,7 @@ ALLOWED: Final[Mapping[str, Allows]] = {
     "`listCollections`": system_names,
     "`listDatabases`": shown_databases,
     "`returnKey`": shown_keys,
+    "`cappedSize`, `cappedMax` of a time series": size_of_a_series,
     "texts of refused view definitions": view_text,
     "change streams: `update` or `replace`": told_changes,
     "`create`, `collMod` of a view": lambda d: _error(d.ours).startswith("Must specify both"),

@@ -119,9 +119,15 @@ def _changed_index(value: Any, _scope: Scope, where: Where) -> Any:
     return DROP if value is None else subfields(value, _COLL_MOD_INDEX, where)
 
 
+def _capped(value: Any, _scope: Scope, where: Where) -> Any:
+    """A new size takes a plan, which sees to it that it is not a view's (`keeping`)."""
+    where.notes.plan = where.command
+    return value
+
+
 COLL_MOD: Final[Mapping[str, Rule]] = {
-    "cappedMax": PASS,
-    "cappedSize": PASS,
+    "cappedMax": Rule(_capped),
+    "cappedSize": Rule(_capped),
     "changeStreamPreAndPostImages": Rule(_pre_images),
     "collMod": WRITE_TARGET,
     "dryRun": PASS,

@@ -7,10 +7,9 @@ from typing import Any, Final
 
 from mdb_engine.rawbson import Document
 from mdb_engine.scope.explaining import PLAN_ONLY
-from mdb_engine.scope.joins import EMPTY_DOCUMENT
 from mdb_engine.scope.model import Scope
 from mdb_engine.scope.replies import Asked, explained
-from mdb_engine.scope.steps import FailedError, Part, drained
+from mdb_engine.scope.steps import FailedError, Part, identity, listed
 
 _IS_A_VIEW: Final = frozenset({168, 361})
 """What the server says of a view to `readOnce`, and to the identity of a collection (6.0.5)."""
@@ -22,14 +21,7 @@ def _read_once(_inner: Mapping[str, Any], _scope: Scope) -> Part:
 
 
 def _identity(inner: Mapping[str, Any], scope: Scope) -> Part:
-    listed = {
-        "listCollections": 1,
-        "filter": {"name": inner["aggregate"]},
-        "maxTimeMS": scope.limits.default_time_ms,
-        "$db": scope.database,
-    }
-    items = yield from drained(listed, "$cmd.listCollections")
-    uuid = items[0].get("info", EMPTY_DOCUMENT).get("uuid") if items else None
+    uuid = identity((yield from listed(inner["aggregate"], scope)))
     return {} if uuid is None else {"collectionUUID": uuid}
 
 

@@ -402,6 +402,9 @@ def _uninvited(leading: str, name: str, where: Where) -> RefusedError | None:
     followers = STAGES[leading].followers
     if followers is None or where.path[-2] == "0" or name in followers:
         return None
+    if name == leading:
+        msg = "$_internalChangeStreamOplogMatch is only valid as the first stage in a pipeline"
+        return FirstStageError(msg, str(where))
     msg = f"{name} is not permitted in a {leading} pipeline"
     return IllegalOperationError(msg, str(where))
 

@@ -17,6 +17,7 @@ from mdb_engine.exceptions import (
     IllegalOperationError,
     InvalidNamespaceError,
     InvalidOptionsError,
+    TypeMismatchError,
     UnknownFieldError,
     UnknownStageError,
 )
@@ -25,7 +26,7 @@ from mdb_engine.scope.caps import number
 from mdb_engine.scope.clauses import conditions
 from mdb_engine.scope.joins import Place, Stages
 from mdb_engine.scope.model import TAG_FIELD, Scope, Where
-from mdb_engine.scope.names import ADMIN, TEMPORARY, prefix, resolve
+from mdb_engine.scope.names import ADMIN, TEMPORARY, prefix, resolve, type_name
 
 OPTIONS: Final = frozenset({
     "allChangesForCluster", "fullDocument", "fullDocumentBeforeChange", "resumeAfter",
@@ -73,6 +74,11 @@ def change_stream(value: Any, scope: Scope, where: Where, place: Place) -> Stage
         if name not in OPTIONS:
             msg = f"BSON field '$changeStream.{name}' is an unknown field."
             raise UnknownFieldError(msg, str(where.at(name)))
+    wide = value.get("allChangesForCluster")
+    if wide is not None and not isinstance(wide, bool):
+        kind = type_name(wide)
+        msg = f"Field 'allChangesForCluster' should be a boolean value, but found: {kind}"
+        raise TypeMismatchError(msg, str(where.at("allChangesForCluster")))
     if where.path[0] == "explain" or where.owner.get("explain") is True:
         msg = "a $changeStream cannot be explained"
         raise IllegalOperationError(msg, str(where))

@@ -126,7 +126,10 @@ WRONG_CHANGES: Final[Sequence[Made]] = (
 
 
 def coll_mod(dice: Dice) -> dict[str, Any]:
-    return {"collMod": dice.pick(MADE), **dice.make(CHANGES)}
+    changes, name = dice.make(CHANGES), dice.pick(MADE)
+    if {"cappedMax", "cappedSize"} & changes.keys() and name == "v":
+        name = "cap"  # of a view it ends the server (6.0.5)
+    return {"collMod": name, **changes}
 
 
 SHOWN: Final[Sequence[Made]] = (

@@ -28,7 +28,7 @@ ACCUMULATORS: Final[Sequence[Made]] = (
     lambda d: {d.pick(("$stdDevPop", "$stdDevSamp")): "$g"},
     lambda d: {"$top": {"output": ["$_id", "$n"], "sortBy": {"_id": -1}}},
     lambda d: {"$firstN": {"n": 2, "input": "$s"}},
-    lambda d: {"$bogus": 1},
+    lambda d: d.wrong((lambda _: {"$bogus": 1},)),
 )
 
 
