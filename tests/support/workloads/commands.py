@@ -148,7 +148,9 @@ def _cuts(stages: Sequence[Any]) -> bool:
     return any(ORDERLY & s.keys() for s in stages if isinstance(s, dict))
 
 
-ORDERLY: Final = frozenset({"$bucket", "$facet", "$fill", "$group", "$setWindowFields"})
+ORDERLY: Final = frozenset({
+    "$bucket", "$facet", "$fill", "$group", "$limit", "$setWindowFields", "$skip",
+})  # fmt: skip
 """Stages whose results depend on the order of what they are given."""
 
 
