@@ -10,7 +10,10 @@ import bson
 from bson import Binary, DatetimeMS, Int64, ObjectId, Timestamp
 
 OPTIONS: Final[Any] = bson.CodecOptions(
-    datetime_conversion=bson.DatetimeConversion.DATETIME_MS, uuid_representation=0
+    datetime_conversion=bson.DatetimeConversion.DATETIME_MS,
+    uuid_representation=0,
+    # The server cuts texts of errors between bytes (6.0.5).
+    unicode_decode_error_handler="replace",
 )
 CLOCKS: Final = frozenset({
     "$clusterTime", "at", "electionId", "lastCommittedOpTime", "opTime", "operationTime",

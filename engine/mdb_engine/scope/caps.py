@@ -50,7 +50,12 @@ def truth(value: Any) -> bool | None:
     return None if given is None else given != 0
 
 
-def _integer(value: Any, where: Where) -> int:
+def integer(value: Any, where: Where) -> int:
+    """A number of any kind as the server's 64-bit integer.
+
+    Raises:
+        TypeMismatchError: not a number.
+    """
     given = number(value)
     if given is None:
         msg = (
@@ -62,14 +67,14 @@ def _integer(value: Any, where: Where) -> int:
 
 
 def _count(value: Any, where: Where) -> int:
-    given = _integer(value, where)
+    given = integer(value, where)
     if given < 0:
         msg = f"BSON field '{where.path[-1]}' value must be >= 0, actual value '{given}'"
         raise NegativeLimitError(msg, str(where))
     return given
 
 
-_PARSED: Final = {"aggregate": _count, "getMore": _integer}
+_PARSED: Final = {"aggregate": _count, "getMore": integer}
 """Commands whose `maxTimeMS` is read by another parser than that of all others (6.0.5)."""
 
 

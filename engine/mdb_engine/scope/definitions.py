@@ -13,6 +13,7 @@ from mdb_engine.exceptions import (
     UnauthorizedError,
 )
 from mdb_engine.rawbson import Array, Document, render
+from mdb_engine.scope.caps import integer
 from mdb_engine.scope.clauses import schemas_spared, validator
 from mdb_engine.scope.fields import (
     DROP,
@@ -121,7 +122,9 @@ def _changed_index(value: Any, _scope: Scope, where: Where) -> Any:
 
 def _capped(value: Any, _scope: Scope, where: Where) -> Any:
     """A new size takes a plan, which sees to it that it is not a view's (`keeping`)."""
-    where.notes.plan = where.command
+    if value is not None:
+        integer(value, where)
+        where.notes.plan = where.command
     return value
 
 

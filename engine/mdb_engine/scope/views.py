@@ -59,12 +59,14 @@ def _stored(value: Any, scope: Scope, where: Where) -> Any:
     source = where.owner.get("viewOn")
     if value is not None:
         _check_pair(where)
+    if value is None and where.path[-1] in where.owner:
+        raise wrong_type(value, where, "array")
     if source is None:
         if value is None:
             return DROP
         msg = "'pipeline' requires 'viewOn' to also be specified"
         raise InvalidOptionsError(msg, str(where))
-    if value is None and where.path[-1] not in where.owner:
+    if value is None:
         value = EMPTY_ARRAY
     _check_stages(value, where)
     place = Place(pipeline, inside=VIEW, namespace=f"{where.db}.{source}")

@@ -79,7 +79,7 @@ def union(dice: Dice) -> dict[str, Any]:
 
 def joined(dice: Dice) -> list[Any]:
     """Give a short pipeline that is run inside another one, in an order that is its own."""
-    return [BY_ID, *dice.many(lambda d: d.make(INNER), 2)]
+    return ordered([BY_ID, *dice.many(lambda d: d.make(INNER), 2)])
 
 
 def group(dice: Dice) -> dict[str, Any]:
@@ -124,7 +124,8 @@ def fill(dice: Dice) -> dict[str, Any]:
 
 def facet(dice: Dice) -> dict[str, Any]:
     branches = {
-        name: dice.many(lambda d: d.make(INNER), 2, 1) for name in dice.some(("f", "h"), 2, 1)
+        name: ordered(dice.many(lambda d: d.make(INNER), 2, 1))
+        for name in dice.some(("f", "h"), 2, 1)
     }
     return {"$facet": branches}
 
