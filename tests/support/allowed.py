@@ -285,6 +285,12 @@ def first_on_a_view(difference: Difference) -> bool:
     return difference.ours.get("code") in (17313, 40602, 40603) and any(v in asked for v in NAMES)
 
 
+def null_time(difference: Difference) -> bool:
+    command = difference.step.command
+    null = "maxTimeMS" in command and command["maxTimeMS"] is None
+    return null and command.get("aggregate") in NAMES and refused_by_both(difference)
+
+
 def view_text(difference: Difference) -> bool:
     private, ours = (_error(view) for view in difference.views)
     same = difference.private.get("code") == difference.ours.get("code")
@@ -405,6 +411,7 @@ ALLOWED: Final[Mapping[str, Allows]] = {
     "`listCollections`": system_names,
     "`listDatabases`": shown_databases,
     "`returnKey`": shown_keys,
+    "`maxTimeMS: null` of an `aggregate` on a view": null_time,
     "`$geoNear`, `$indexStats`, `$text` first on a view with an empty pipeline": first_on_a_view,
     "`cappedSize`, `cappedMax` of a time series": size_of_a_series,
     "texts of refused view definitions": view_text,

@@ -133,7 +133,8 @@ def facet(dice: Dice) -> dict[str, Any]:
 def shown(dice: Dice) -> Any:
     """Give the projection of a stage, where nothing is a mistake."""
     found = projection(dice)
-    dice.mistakes += not found
+    only_find = (".$'", "$elemMatch", "$slice", "$meta")
+    dice.mistakes += not found or any(part in str(found) for part in only_find)
     return found
 
 
