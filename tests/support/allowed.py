@@ -318,8 +318,9 @@ def told_changes(difference: Difference) -> bool:
     """The same changes, as `update` or as `replace`; several of one command in another order."""
     if difference.step.view != "events":
         return False
+    # As texts: what is not a number equals nothing.
     private, ours = (
-        sorted(map(_change, view.get("events", ())), key=str) for view in difference.views
+        sorted(str(_change(event)) for event in view.get("events", ())) for view in difference.views
     )
     return private == ours != []
 

@@ -55,6 +55,7 @@ def pipeline(dice: Dice) -> list[Any]:
     if dice.chance(0.1):
         stages.insert(dice.number(0, len(stages)), dice.wrong(WRONG))
         dice.mistakes += any(isinstance(s, dict) and PLACED & s.keys() for s in stages)
+    dice.mistakes += "$text" in str(stages)
     return ordered(stages)
 
 
