@@ -182,7 +182,8 @@ class Listener:
             began, before = self.tools.tick(), talk.session.refusals
             decision = talk.session.receive(frame)
             if talk.session.early:
-                await self._until_read()
+                await self._until_read(client)
+                before = talk.session.refusals
                 decision = talk.session.receive(frame)
             self._count(talk, talk.session.app)
             client.trust(bool(talk.app))
@@ -221,11 +222,13 @@ class Listener:
         finally:
             self.sending[app] -= len(answer)
 
-    async def _until_read(self) -> None:
+    async def _until_read(self, client: Client) -> None:
         """Let a login wait for the stores, but not so long that its client gives up."""
+        self.busy.add(client)
         with suppress(TimeoutError):
             async with asyncio.timeout(EARLY_SECONDS):
                 await self.read.wait()
+        self.busy.discard(client)
 
     def _release(self, talk: _Talk) -> None:
         """A client behind a balancer has gone, and with it all that it kept on its connection."""

@@ -13,6 +13,7 @@ from bson import Int64
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+from mdb_engine.credentials import SCRAM_SHA_256
 from mdb_engine.exceptions import (
     OverloadedError,
     UpstreamError,
@@ -22,6 +23,7 @@ from mdb_proxy import server
 from mdb_proxy.bounds import Bounds
 from mdb_proxy.channel import Channel
 from mdb_proxy.decisions import Answer, Ask
+from mdb_proxy.directory import Directory
 from mdb_proxy.metrics import Metrics
 from mdb_proxy.server import Listener
 from mdb_proxy.wire import MORE_TO_COME, OP_COMPRESSED, wrap
@@ -256,6 +258,52 @@ def test_who_leaves_takes_the_question_along(command: dict[str, Any]) -> None:
         await shop.leave()
         assert found.cluster.cut == 1
         nobody(found)
+
+    inside(work)
+
+
+@pytest.mark.parametrize("way", ["read", "late", "drained"])
+def test_a_login_waits_for_the_stores(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "late":
+        monkeypatch.setattr(server, "EARLY_SECONDS", 0.01)
+    start = {"saslStart": 1, "mechanism": SCRAM_SHA_256, "payload": b"n,,n=shop,r=x"}
+
+    async def work(found: House) -> None:
+        unread = Directory({}, {}, b"", unread=True)
+        known, found.world.directory = found.world.directory, unread
+        visitor = await found.visitor()
+        await visitor.send(message({**start, "$db": "admin"}))
+        assert visitor.got == []
+        if way == "read":
+            found.world.directory = known
+            found.listener.changed(unread, known)
+        elif way == "drained":
+            await found.listener.drain(1)
+        for _ in range(200):
+            visitor.read()
+            if visitor.got:
+                break
+            await asyncio.sleep(0.005)
+        (said,) = visitor.got
+        assert said.body.get("code") == (None if way == "read" else 462)
+
+    inside(work)
+
+
+def test_who_leaves_a_batch_behind_leaves_no_cursor() -> None:
+    async def work(found: House) -> None:
+        shop = await found.visitor("shop")
+        find = {"find": "tasks", "$db": "shop"}
+        cursor = {"id": Int64(9), "ns": "appdata.shop_tasks", "firstBatch": []}
+        found.cluster.will_say({"cursor": cursor, "ok": 1.0})
+        await shop.ask(find)
+        cursors = found.listener.tools.cursors
+        assert cursors.total == 1
+        other = await found.visitor("shop")
+        found.cluster.will_think()
+        await other.send(message({"getMore": Int64(9), "collection": "tasks", "$db": "shop"}))
+        await other.leave()
+        assert cursors.total == 0
 
     inside(work)
 
