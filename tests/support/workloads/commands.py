@@ -213,7 +213,9 @@ def modify(dice: Dice) -> tuple[dict[str, Any], str]:
         command |= made
         command |= dice.maybe(0.4, new=lambda d: d.chance(0.8), upsert=lambda d: d.chance(0.7))
     command |= dice.maybe(0.4, fields=projection)
-    return {**command, **dice.maybe(0.03, remove=lambda d: True, collation=collation)}, "exact"
+    command |= dice.maybe(0.03, remove=lambda d: True, collation=collation)
+    dice.mistakes += {"remove", "update"} <= command.keys()
+    return command, "exact"
 
 
 def upsert(dice: Dice) -> tuple[dict[str, Any], str]:
@@ -250,7 +252,21 @@ def explain(dice: Dice) -> tuple[dict[str, Any], str]:
     return {"explain": inner, **more}, "shape"
 
 
-WRONG_VALUES: Final = (5, "x", None, True, [], {}, 1.5, [5], {"a": 1}, -1, {"$gt": 1}, Int64(2**40))
+SOON: Final = 5
+WRONG_VALUES: Final = (
+    SOON,
+    "x",
+    None,
+    True,
+    [],
+    {},
+    1.5,
+    [5],
+    {"a": 1},
+    -1,
+    {"$gt": 1},
+    Int64(2**40),
+)
 WRONG_FIELDS: Final = (
     "filter", "query", "sort", "projection", "limit", "skip", "batchSize", "hint", "collation",
     "let", "pipeline", "cursor", "documents", "updates", "deletes", "ordered", "key", "update",
@@ -276,6 +292,8 @@ def mistaken(dice: Dice) -> tuple[dict[str, Any], str]:
         command[field] = dice.pick(WRONG_VALUES)
     elif isinstance(command[next(iter(command))], str):
         command[next(iter(command))] = dice.pick((5, None, {}, "", "$bad", "a..b", True, 1.5))
+    if command.get("maxTimeMS") == SOON:
+        command["maxTimeMS"] = 10_000  # who is in time would be chance
     return command, "bag" if view == "exact" else view
 
 

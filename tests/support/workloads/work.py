@@ -139,7 +139,9 @@ class Work:
         if next(iter(command)) in WRITERS:
             self._cursors.clear()
         dice.mistakes += not WELCOME & command.keys()
-        dice.mistakes += started and "readConcern" in command
+        concern = command.get("readConcern")
+        available = isinstance(concern, dict) and concern.get("level") == "available"
+        dice.mistakes += available or (started and "readConcern" in command)
         return Step(self._made, "@home", self._within(command), view)
 
     def _end(self) -> None:
