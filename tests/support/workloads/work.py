@@ -139,6 +139,7 @@ class Work:
         if next(iter(command)) in WRITERS:
             self._cursors.clear()
         dice.mistakes += not WELCOME & command.keys()
+        dice.mistakes += any(stage in str(command) for stage in ("'$out'", "'$merge'"))
         concern = command.get("readConcern")
         available = isinstance(concern, dict) and concern.get("level") == "available"
         dice.mistakes += available or (started and "readConcern" in command)
