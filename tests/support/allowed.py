@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 import bson
@@ -88,7 +89,7 @@ def several_mistakes(difference: Difference) -> bool:
     step = difference.step
     defines = step.view == "stream" or name(difference) != "aggregate"
     codes = _OF_NAMES.get(name(difference), ()) if defines else ()
-    there = difference.private.get("code") in codes and "at" in difference.ours
+    there = any(reply.get("code") in codes for reply in (difference.private, difference.ours))
     return _both_refuse(difference) and step.mistakes + bool(there) > 1
 
 
@@ -262,10 +263,10 @@ def whole_counts(difference: Difference) -> bool:
 
 def missing_values(difference: Difference) -> bool:
     """The server takes the keys of an index for values when it only reads that."""
-    if name(difference) != "distinct":
+    if name(difference) != "distinct" or not difference.private.get("ok"):
         return False
     found = [set(_keys(view.get("values", ()))) for view in difference.views]
-    return bool(found[0]) and found[0] == found[1]
+    return bool(difference.ours.get("ok")) and found[0] == found[1]
 
 
 def _keys(values: Iterable[Any]) -> Iterator[str]:
@@ -274,13 +275,9 @@ def _keys(values: Iterable[Any]) -> Iterator[str]:
         if isinstance(value, list):
             yield from _keys(value)
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"number {value:g}" if abs(value) < _EXACT else f"number {int(value)}"
+            yield str(Decimal(value + 0).normalize())
         elif value is not None:
             yield str(value)
-
-
-_EXACT: Final = 10**5
-"""Numbers below are written alike as integers and as fractions."""
 
 
 def rebuilt(difference: Difference) -> bool:

@@ -132,7 +132,8 @@ def aggregate(dice: Dice) -> tuple[dict[str, Any], str]:
     command = {"aggregate": collection(dice), "pipeline": pipeline(dice), "cursor": {}}
     command |= dice.maybe(0.08, collation=collation, let=variables)
     sampled = any("$sample" in stage for stage in command["pipeline"] if isinstance(stage, dict))
-    return command, "amount" if sampled and _cuts(command["pipeline"]) else "bag"
+    loose = (sampled and _cuts(command["pipeline"])) or _ranks_groups(command["pipeline"])
+    return command, "amount" if loose else "bag"
 
 
 def variables(dice: Dice) -> dict[str, Any]:
@@ -147,6 +148,15 @@ def _cuts(stages: Sequence[Any]) -> bool:
     """Whether something follows `$sample` that depends on the order."""
     return any(ORDERLY & s.keys() for s in stages if isinstance(s, dict))
 
+
+def _ranks_groups(stages: Sequence[Any]) -> bool:
+    """Whether windows follow groups: arrays of the same first element sort as equals."""
+    names = [next(iter(stage), "") for stage in stages if isinstance(stage, dict)]
+    made = [at for at, name in enumerate(names) if name in GROUPS]
+    return bool(made) and "$setWindowFields" in names[made[0] :]
+
+
+GROUPS: Final = frozenset({"$bucket", "$bucketAuto", "$group", "$sortByCount"})
 
 ORDERLY: Final = frozenset({
     "$bucket", "$facet", "$fill", "$group", "$limit", "$setWindowFields", "$skip",
