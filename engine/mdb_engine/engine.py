@@ -15,7 +15,7 @@ import structlog
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-from mdb_engine import config
+from mdb_engine import config, current
 from mdb_engine.background import Supervisor
 from mdb_engine.database.grants import Known, grant, scope_for
 from mdb_engine.database.handle import ScopedDatabase, scoped_database
@@ -29,6 +29,7 @@ from mdb_engine.exceptions import (
 )
 from mdb_engine.indexes.apply import apply_indexes
 from mdb_engine.indexes.auto import AutoIndexManager, Watching
+from mdb_engine.manifest.extras import missing_extra
 from mdb_engine.manifest.load import parse, read_document
 from mdb_engine.manifest.model import Manifest
 from mdb_engine.manifest.rules import check_together
@@ -38,6 +39,7 @@ from mdb_engine.observability.operations import Operations
 from mdb_engine.registry import apps, ledger
 from mdb_engine.scope.model import Features, Scope
 from mdb_engine.seeding import seed
+from mdb_engine.web import make_app, teach_json
 
 FOLLOW_SECONDS: Final = 1.0
 """How often the ledger is read again: slugs that others register own their names."""
@@ -86,6 +88,7 @@ class MongoDBEngine:
         self._client: Client | None = None
         self._known = Known(self._db_name)
         self._documents: dict[str, dict[str, Any]] = {}
+        self._reasons: dict[str, str] = {}
         self._handles: dict[Any, ScopedDatabase] = {}
         self._operations, self._pool = Operations(), PoolWatch()
         self._jobs = Supervisor()
@@ -118,6 +121,8 @@ class MongoDBEngine:
         self._client = client
         self._known = replace(self._known, features=features, entries=entries)
         self._jobs.start("ledger.follow", self._follow, lasting=True)
+        current.opened(self)
+        teach_json()
 
     def _open(self) -> Client:
         if self._client is None:
@@ -154,18 +159,27 @@ class MongoDBEngine:
         database = self._open()[self._db_name]
         async with self._registering:
             try:
-                app = parse(manifest, trusted=self._trusts(manifest))
-                check_together({**self._known.manifests, app.slug: app})
+                app = self._checked(manifest)
                 await ledger.register(database, {app.slug: app}, wait=self._settle)
-            except (ManifestValidationError, InitializationError) as error:
-                slug = dict(manifest).get("slug")
+            except (ConfigurationError, ManifestValidationError, InitializationError) as error:
+                slug = str(dict(manifest).get("slug"))
+                self._reasons[slug] = str(error)
                 log.error("app.not_registered", slug=slug, reason=str(error))  # noqa: TRY400 - no bug
                 return False
+            self._reasons.pop(app.slug, None)
             await apps.save(database, app.slug, app.status, manifest)
             await self._adopt({app.slug: app}, {app.slug: copy.deepcopy(dict(manifest))})
         if app.active:
             await self._prepare(app, create_indexes=create_indexes)
         return True
+
+    def _checked(self, manifest: Mapping[str, Any]) -> Manifest:
+        app = parse(manifest, trusted=self._trusts(manifest))
+        check_together({**self._known.manifests, app.slug: app})
+        missing = missing_extra(app)
+        if missing:
+            raise ConfigurationError(missing)
+        return app
 
     async def _adopt(
         self, manifests: Mapping[str, Manifest], documents: Mapping[str, dict[str, Any]]
@@ -200,6 +214,10 @@ class MongoDBEngine:
         self._known = replace(self._known, manifests=found, entries=entries)
         self._documents = {slug: documents[slug] for slug in found}
         return len(found)
+
+    def list_apps(self) -> list[str]:
+        """The slugs of the active apps that are registered here."""
+        return sorted(self._known.manifests)
 
     def get_app(self, slug: str) -> dict[str, Any] | None:
         """A copy of an app's manifest as it was registered; None when there is none."""
@@ -253,7 +271,12 @@ class MongoDBEngine:
             return known
         if self._unregistered:
             return parse({"slug": slug, "name": str(slug)})
-        raise ConfigurationError(f"the app {slug!r} is not registered")
+        raise ConfigurationError(f"the app {slug!r} is not registered{self._why(slug)}")
+
+    def _why(self, slug: Any) -> str:
+        """Why an app could not be registered, to go behind a colon."""
+        reason = self._reasons.get(slug) if isinstance(slug, str) else None
+        return "" if reason is None else f": {reason}"
 
     @property
     def mongo_client(self) -> ClusterView:
@@ -278,6 +301,7 @@ class MongoDBEngine:
 
     async def shutdown(self) -> None:
         """End every job and the connections; a second call does nothing."""
+        current.closed(self)
         await self._jobs.close()
         client, self._client = self._client, None
         self._handles.clear()
@@ -312,8 +336,10 @@ class MongoDBEngine:
                 if not isinstance(given, Mapping):
                     given = await self.load_manifest(given)
                 if given.get("slug") != slug or not await self.register_app(given):
-                    raise ConfigurationError(f"the app '{slug}' could not be registered")
-                app.state.engine = self
+                    raise ConfigurationError(
+                        f"the app '{slug}' could not be registered{self._why(slug)}"
+                    )
+                app.state.engine, app.state.app_slug = self, slug
                 yield
 
         return run
@@ -326,11 +352,9 @@ class MongoDBEngine:
         Raises:
             ConfigurationError: fastapi is not installed.
         """
-        try:
-            from fastapi import FastAPI  # noqa: PLC0415 - only who serves HTTP needs it
-        except ImportError:
-            raise ConfigurationError("create_app needs fastapi: pip install fastapi") from None
-        return FastAPI(lifespan=self.lifespan(slug, manifest), **options)
+        made = make_app(self.lifespan(slug, manifest), options)
+        teach_json()
+        return made
 
     async def _follow(self) -> None:
         """Read the ledger again and again; while it cannot be read the last one counts."""
