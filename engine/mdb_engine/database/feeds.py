@@ -8,8 +8,10 @@ from typing import Any
 
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 from pymongo.asynchronous.cursor import AsyncCursor
+from pymongo.errors import PyMongoError
 
-from mdb_engine.database.errors import in_words
+from mdb_engine.database.errors import in_words, translated
+from mdb_engine.exceptions import MongoDBEngineError
 from mdb_engine.scope.replies import Asked, too_many
 
 DriverCursor = AsyncCursor[Any] | AsyncCommandCursor[Any]
@@ -55,15 +57,22 @@ def feed_of(cursor: DriverCursor, asked: Asked, most: int | None) -> Feed:
             raise too_many(allowance)
 
     async def following() -> Any:
-        with in_words(asked.words):
+        try:
             found = await cursor.next()
+        except PyMongoError as error:
+            raise told(error, asked) from None
         await counted(1)
         return found
 
     async def take(count: int | None) -> list[Any]:
-        with in_words(asked.words):
+        try:
             found: list[Any] = await cursor.to_list(count)
-        await counted(len(found))
+        except PyMongoError as error:
+            raise told(error, asked) from None
+        if allowance is None:
+            feed.taken += len(found)
+        else:
+            await counted(len(found))
         return found
 
     async def close() -> None:
@@ -72,6 +81,11 @@ def feed_of(cursor: DriverCursor, asked: Asked, most: int | None) -> Feed:
 
     feed = Feed(following, take, close, lambda: cursor.alive, most)
     return feed
+
+
+def told(error: PyMongoError, asked: Asked) -> PyMongoError:
+    """The error in the app's words."""
+    return error if isinstance(error, MongoDBEngineError) else translated(error, asked.words)
 
 
 def empty_feed() -> Feed:

@@ -10,60 +10,25 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any
 
 import bson
-from bson.codec_options import CodecOptions
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from mdb_engine.database import calls
-from mdb_engine.database.calls import Here
+from mdb_engine.database.bare import Bare, open_bare
+from mdb_engine.database.door import Ask, Door, Options, laid_out, prepared
 from mdb_engine.database.errors import in_words, translated
-from mdb_engine.database.forms import Codec, logical, ordered
-from mdb_engine.database.refusals import detailed, statement_error
 from mdb_engine.database.run import carry_out, exchange, failed
-from mdb_engine.database.sessions import ScopedSession, driver_session
+from mdb_engine.database.sessions import driver_session
 from mdb_engine.exceptions import RefusedError
 from mdb_engine.observability.operations import Observer
-from mdb_engine.rawbson import Document
-from mdb_engine.scope.commands import rewrite
 from mdb_engine.scope.model import Scope, Where
 from mdb_engine.scope.names import resolve
 from mdb_engine.scope.replies import Asked, answer
 
-Fields = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a handle reads and writes; None: as the client's URI says."""
-
-    codec: Codec = field(default_factory=CodecOptions)
-    read_preference: Any = None
-    read_concern: ReadConcern | None = None
-    write_concern: WriteConcern | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request of a handle.
-
-    Attributes:
-        operation: a row of CALLS.
-        fields: the logical command in Python's values, without `$db`; None members are left out.
-        batch: its documents to store, as bytes, by field.
-        more: what the driver's method needs beside the command.
-    """
-
-    operation: str
-    fields: Fields
-    options: Options
-    session: ScopedSession | None = None
-    batch: Mapping[str, Sequence[Document]] = field(default_factory=dict)
-    more: Mapping[str, Any] = field(default_factory=dict)
+__all__ = ["Ask", "Options", "Rim", "open_rim"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +36,10 @@ class Rim:
     """What handles may do. Every member is a closure.
 
     Attributes:
-        check: refuse at once what the kernel refuses; sends nothing.
+        check: refuse at once what the kernel refuses; sends nothing. Gives what `ask` may be
+            handed, so that it need not look again.
         ask: carry out one request.
+        bare: the short way of a collection's calls.
         bulk: carry out several requests as one bulk write.
         run: any command of the kernel's table; gives the reply.
         scope: the app's scope now.
@@ -80,23 +47,12 @@ class Rim:
     """
 
     name: Callable[[str], None]
-    check: Callable[[Ask], None]
-    ask: Callable[[Ask], Awaitable[Any]]
+    check: Callable[[Ask], Asked]
+    ask: Callable[..., Awaitable[Any]]
+    bare: Callable[[str, Options], Bare]
     bulk: Callable[[Sequence[Ask], Mapping[str, Any]], Awaitable[Any]]
     run: Callable[[Ask], Awaitable[dict[str, Any]]]
     scope: Callable[[], Scope]
-
-
-_ON_ADMIN: Final = frozenset({"renameCollection"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Door:
-    """What lies behind a rim: the physical database, the app's scope now, who is told."""
-
-    database: AsyncDatabase[Any]
-    scope: Callable[[], Scope]
-    observer: Observer
 
 
 def open_rim(database: AsyncDatabase[Any], scope: Callable[[], Scope], observer: Observer) -> Rim:
@@ -107,19 +63,20 @@ def open_rim(database: AsyncDatabase[Any], scope: Callable[[], Scope], observer:
         scope: the app's scope, read anew for each command: the ledger may have changed.
         observer: is told of every operation and refusal.
     """
-    door = _Door(database, scope, observer)
+    door = Door(database, scope, observer)
     # Functions, not methods: a method leads to its object.
     return Rim(
         name=lambda collection: _name(door, collection),
         check=lambda ask: _check(door, ask),
-        ask=lambda ask: _ask(door, ask),
+        ask=lambda ask, seen=None: _ask(door, ask, seen),
+        bare=lambda name, options: open_bare(door, name, options),
         bulk=lambda asks, more: _bulk(door, asks, more),
         run=lambda ask: _run(door, ask),
         scope=scope,
     )
 
 
-def _name(door: _Door, collection: str) -> None:
+def _name(door: Door, collection: str) -> None:
     scope = door.scope()
     where = Where("collection", scope.home[0], path=("name",))
     try:
@@ -129,30 +86,32 @@ def _name(door: _Door, collection: str) -> None:
         raise
 
 
-def _check(door: _Door, ask: Ask) -> None:
-    _prepared(ask, door.scope(), door.observer)
+def _check(door: Door, ask: Ask) -> Asked:
+    return prepared(ask, door.scope(), door.observer)
 
 
-async def _ask(door: _Door, ask: Ask) -> Any:
-    asked = _prepared(ask, door.scope(), door.observer)
+async def _ask(door: Door, ask: Ask, seen: Asked | None) -> Any:
+    scope = door.scope()
+    known = seen is not None and seen.scope is scope
+    asked = seen if seen is not None and known else prepared(ask, scope, door.observer)
     call = calls.CALLS[ask.operation]
     door.observer.saw(asked.command)
     with _watched(door.observer, ask.operation, asked):
         if asked.physical.plan:
             reply = await _planned(door.database, asked, ask)
             return call.of_reply(reply, asked, ask.options.codec)
-        return await call.run(_here(door.database, ask, asked))
+        return await call.run(laid_out(door.database, ask, asked))
 
 
-async def _bulk(door: _Door, asks: Sequence[Ask], more: Mapping[str, Any]) -> Any:
-    prepared = [_prepared(each, door.scope(), door.observer) for each in asks]
-    here = _here(door.database, replace(asks[0], more=more), prepared[0])
-    with _watched(door.observer, "bulk_write", prepared[0]):
-        return await calls.bulk_write(here, prepared)
+async def _bulk(door: Door, asks: Sequence[Ask], more: Mapping[str, Any]) -> Any:
+    found = [prepared(each, door.scope(), door.observer) for each in asks]
+    here = laid_out(door.database, replace(asks[0], more=more), found[0])
+    with _watched(door.observer, "bulk_write", found[0]):
+        return await calls.bulk_write(here, found)
 
 
-async def _run(door: _Door, ask: Ask) -> dict[str, Any]:
-    asked = _prepared(ask, door.scope(), door.observer)
+async def _run(door: Door, ask: Ask) -> dict[str, Any]:
+    asked = prepared(ask, door.scope(), door.observer)
     with _watched(door.observer, asked.name, asked):
         if asked.physical.plan:
             reply = await _planned(door.database, asked, ask)
@@ -166,41 +125,6 @@ async def _run(door: _Door, ask: Ask) -> dict[str, Any]:
         await calls.not_left_open(door.database, asked, reply)
     found: dict[str, Any] = bson.decode(reply, codec_options=ask.options.codec)
     return found
-
-
-def _prepared(ask: Ask, scope: Scope, observer: Observer) -> Asked:
-    """The request as the cluster may see it.
-
-    Raises:
-        RefusedError: some rule says no, also of one statement of a batch.
-    """
-    name = next(iter(ask.fields))
-    db = "admin" if name in _ON_ADMIN else scope.home[0]
-    given = logical({**ask.fields, "$db": db}, ask.options.codec)
-    command = {**given, **ask.batch} if ask.batch else given
-    try:
-        physical = rewrite(command, scope)
-        if physical.refused:
-            raise statement_error(physical, ask.batch, scope.limits)
-    except RefusedError as error:
-        observer.refused(scope.slug, name, error)
-        raise detailed(error, name) from None
-    return Asked(command, physical, scope)
-
-
-def _here(database: AsyncDatabase[Any], request: Ask, asked: Asked) -> Here:
-    """The driver's objects for one request; they live as long as it does."""
-    options = request.options
-    given = asked.physical.command.get("writeConcern")
-    concern = WriteConcern(**ordered(given)) if given else options.write_concern
-    target = database.with_options(
-        codec_options=options.codec,
-        read_preference=options.read_preference,
-        read_concern=options.read_concern,
-        write_concern=concern,
-    )
-    session = driver_session(request.session)
-    return Here(target, asked, session, request.more)
 
 
 async def _planned(database: AsyncDatabase[Any], asked: Asked, request: Ask) -> bytes:

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import bson
 import structlog
 
 from mdb_engine.background import Supervisor
 from mdb_engine.database import ScopedDatabase
 from mdb_engine.exceptions import MongoDBEngineError
 from mdb_engine.observability.operations import Observer
+from mdb_engine.rawbson import Document
 from mdb_engine.scope.shapes import Keys, shape_of
 
 SIGHTS: Final = 3
@@ -23,7 +25,7 @@ UNUSED: Final = timedelta(hours=1)
 """How long an index may be without a use before it makes room for another."""
 
 _REMEMBERED: Final = 1_000
-"""Shapes that are counted at once; then counting begins anew."""
+"""Shapes, and signs of commands, that are remembered at once; then counting begins anew."""
 
 log = structlog.get_logger("mdb_engine.indexes")
 
@@ -34,21 +36,42 @@ class AutoIndexManager:
     def __init__(self, db: ScopedDatabase, jobs: Supervisor) -> None:
         self._db, self._jobs = db, jobs
         self._seen: Counter[tuple[str, Keys]] = Counter()
+        self._settled: set[Any] = set()
         self._building = asyncio.Lock()
         self.created: list[str] = []
 
-    def saw(self, command: Mapping[str, Any]) -> None:
-        """Notice a logical command."""
+    def saw(self, command: Mapping[str, Any]) -> bool:
+        """Notice a logical command; False when more of its shape would be of no use."""
         shape = shape_of(command)
         collection = command.get("find", command.get("aggregate"))
         if shape is None or not shape.index or not isinstance(collection, str):
-            return
+            return False
         key = (collection, shape.index)
         if len(self._seen) >= _REMEMBERED and key not in self._seen:
             self._seen.clear()
+            self._settled.clear()
         self._seen[key] += 1
         if self._seen[key] == SIGHTS:
             self._jobs.start("index.auto", lambda: self._build(collection, shape.index))
+        return self._seen[key] < SIGHTS
+
+    def met(self, place: Any, condition: Mapping[str, Any], command: Mapping[str, Any]) -> None:
+        """Notice a command in Python's values, by the names of its filter; known ones cost little.
+
+        Args:
+            place: what the command is, save its filter.
+            condition: a plain filter.
+            command: the whole.
+        """
+        sign: Any = tuple(condition)
+        if dict in map(type, condition.values()):
+            sign = tuple((n, tuple(v) if type(v) is dict else ()) for n, v in condition.items())
+        if (place, sign) in self._settled:
+            return
+        if not self.saw(Document(bson.encode(command))):
+            if len(self._settled) >= _REMEMBERED:
+                self._settled.clear()
+            self._settled.add((place, sign))
 
     async def _build(self, collection: str, keys: Keys) -> None:
         async with self._building:
@@ -98,6 +121,7 @@ class Watching:
     def __init__(self, observer: Observer, manager: AutoIndexManager) -> None:
         self._observer, self._manager = observer, manager
         self.refused, self.done, self.capped = observer.refused, observer.done, observer.capped
+        self.tally, self.met = observer.tally, manager.met
 
     def saw(self, command: Mapping[str, Any]) -> None:
         """Tell both."""
