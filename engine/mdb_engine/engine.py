@@ -24,9 +24,9 @@ from mdb_engine.exceptions import (
     ConfigurationError,
     InitializationError,
     ManifestValidationError,
-    MongoDBEngineError,
     NotInitializedError,
 )
+from mdb_engine.following import Following
 from mdb_engine.indexes.apply import apply_indexes
 from mdb_engine.indexes.auto import AutoIndexManager, Watching
 from mdb_engine.manifest.extras import missing_extra
@@ -40,9 +40,6 @@ from mdb_engine.registry import apps, ledger
 from mdb_engine.scope.model import Features, Scope
 from mdb_engine.seeding import seed
 from mdb_engine.web import make_app, teach_json
-
-FOLLOW_SECONDS: Final = 1.0
-"""How often the ledger is read again: slugs that others register own their names."""
 
 Client = AsyncMongoClient[dict[str, Any]]
 log = structlog.get_logger("mdb_engine.engine")
@@ -86,16 +83,18 @@ class MongoDBEngine:
         self._trusted = tuple(trusted_apps)
         self._client_options = {_CLIENT_OPTIONS[n]: v for n, v in client_options.items()}
         self._client: Client | None = None
-        self._known = Known(self._db_name)
+        self._jobs = Supervisor()
+        self._following = Following(Known(self._db_name), self._jobs)
         self._documents: dict[str, dict[str, Any]] = {}
         self._reasons: dict[str, str] = {}
         self._handles: dict[Any, ScopedDatabase] = {}
         self._operations, self._pool = Operations(), PoolWatch()
-        self._jobs = Supervisor()
         self._registering = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"MongoDBEngine(db_name={self._db_name!r}, apps={len(self._known.manifests)})"
+        return (
+            f"MongoDBEngine(db_name={self._db_name!r}, apps={len(self._following.known.manifests)})"
+        )
 
     async def initialize(self) -> None:
         """Connect and see that the cluster answers; a second call does nothing.
@@ -113,14 +112,13 @@ class MongoDBEngine:
                 **self._client_options,
             )  # fmt: skip
             features = await _features(client)
-            entries = await ledger.entries(client[self._db_name])
+            self._following.known = replace(self._following.known, features=features)
+            await self._following.open(client)
         except (PyMongoError, ValueError) as error:
             if client is not None:
                 await client.close()
             raise InitializationError(_reason(error)) from None
         self._client = client
-        self._known = replace(self._known, features=features, entries=entries)
-        self._jobs.start("ledger.follow", self._follow, lasting=True)
         current.opened(self)
         teach_json()
 
@@ -160,7 +158,11 @@ class MongoDBEngine:
         async with self._registering:
             try:
                 app = self._checked(manifest)
-                await ledger.register(database, {app.slug: app}, wait=self._settle)
+                self._following.haste += 1
+                try:
+                    await ledger.register(database, {app.slug: app}, wait=self._settle)
+                finally:
+                    self._following.haste -= 1
             except (ConfigurationError, ManifestValidationError, InitializationError) as error:
                 slug = str(dict(manifest).get("slug"))
                 self._reasons[slug] = str(error)
@@ -175,7 +177,7 @@ class MongoDBEngine:
 
     def _checked(self, manifest: Mapping[str, Any]) -> Manifest:
         app = parse(manifest, trusted=self._trusts(manifest))
-        check_together({**self._known.manifests, app.slug: app})
+        check_together({**self._following.known.manifests, app.slug: app})
         missing = missing_extra(app)
         if missing:
             raise ConfigurationError(missing)
@@ -185,11 +187,18 @@ class MongoDBEngine:
         self, manifests: Mapping[str, Manifest], documents: Mapping[str, dict[str, Any]]
     ) -> None:
         """Serve these apps from now on; an app that is not active is served no more."""
-        served = {**self._known.manifests, **manifests}
+        served = {**self._following.known.manifests, **manifests}
         served = {slug: manifest for slug, manifest in served.items() if manifest.active}
-        entries = await ledger.entries(self._open()[self._db_name])
-        self._known = replace(self._known, manifests=served, entries=entries)
+        self._following.known = replace(self._following.known, manifests=served)
+        await self._following.read()
+        await self._withdraw()
         self._documents = {**self._documents, **documents}
+
+    async def _withdraw(self) -> None:
+        """End streams that show what their app may no longer see; cursors end with their batch."""
+        streams = self._following.house.streams
+        for stream in [each for hand in list(streams.values()) for each in hand]:
+            await stream.refresh()
 
     async def _prepare(self, app: Manifest, *, create_indexes: bool) -> None:
         if create_indexes and app.managed_indexes:
@@ -210,14 +219,15 @@ class MongoDBEngine:
             except ManifestValidationError as error:
                 found.pop(slug, None)
                 log.error("app.not_loaded", slug=slug, reason=str(error))  # noqa: TRY400 - no bug
-        entries = await ledger.entries(database)
-        self._known = replace(self._known, manifests=found, entries=entries)
+        self._following.known = replace(self._following.known, manifests=found)
+        await self._following.read()
+        await self._withdraw()
         self._documents = {slug: documents[slug] for slug in found}
         return len(found)
 
     def list_apps(self) -> list[str]:
         """The slugs of the active apps that are registered here."""
-        return sorted(self._known.manifests)
+        return sorted(self._following.known.manifests)
 
     def get_app(self, slug: str) -> dict[str, Any] | None:
         """A copy of an app's manifest as it was registered; None when there is none."""
@@ -254,19 +264,21 @@ class MongoDBEngine:
                 log.info("scopes.explicit", slug=app_slug, read_scopes=list(given.reads))
                 self._operations.granted(app_slug)
             stand_in = manifest if self._unregistered else None
-            view = _view(lambda: self._known, lambda known: scope_for(given, known, stand_in))
+            following = self._following
+            view = _view(lambda: following.known, lambda known: scope_for(given, known, stand_in))
             view()
             database = client[self._db_name]
-            handle = scoped_database(database, view, self._operations)
+            house = following.house
+            handle = scoped_database(database, view, self._operations, house)
             if auto_index:
                 manager = AutoIndexManager(handle, self._jobs)
                 watch = Watching(self._operations, manager)
-                handle = scoped_database(database, view, watch)
+                handle = scoped_database(database, view, watch, house)
             self._handles[key] = handle
         return self._handles[key]
 
     def _manifest(self, slug: Any) -> Manifest:
-        known = self._known.manifests.get(slug) if isinstance(slug, str) else None
+        known = self._following.known.manifests.get(slug) if isinstance(slug, str) else None
         if known is not None:
             return known
         if self._unregistered:
@@ -302,6 +314,7 @@ class MongoDBEngine:
     async def shutdown(self) -> None:
         """End every job and the connections; a second call does nothing."""
         current.closed(self)
+        await self._following.close()
         await self._jobs.close()
         client, self._client = self._client, None
         self._handles.clear()
@@ -355,18 +368,6 @@ class MongoDBEngine:
         made = make_app(self.lifespan(slug, manifest), options)
         teach_json()
         return made
-
-    async def _follow(self) -> None:
-        """Read the ledger again and again; while it cannot be read the last one counts."""
-        while True:
-            await asyncio.sleep(FOLLOW_SECONDS)
-            try:
-                entries = await ledger.entries(self._open()[self._db_name])
-            except (MongoDBEngineError, PyMongoError) as error:
-                log.warning("ledger.stale", reason=type(error).__name__)
-            else:
-                if entries != self._known.entries:
-                    self._known = replace(self._known, entries=entries)
 
 
 _CLIENT_OPTIONS: Final[Mapping[str, str]] = {

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-TRY_AGAIN: Final = "too many requests, try again"
-"""What an app is told that must wait: drivers back off and retry (462)."""
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from mdb_engine.exceptions import (
     UnsupportedOpQueryError,
 )
 from mdb_engine.rawbson import Document, check, encode
+from mdb_engine.scope.holdings import SURE_SECONDS
 from mdb_engine.scope.model import Scope
 from mdb_engine.scope.names import printable
 from mdb_proxy import envelope, local
@@ -46,9 +47,6 @@ from mdb_proxy.wire.queries import QUERY_FAILURE, Query, encode_reply, parse_que
 
 MAX_INVALID: Final = 5
 """Bodies that are not BSON; with the last one the connection closes."""
-
-SURE_SECONDS: Final = 4.0
-"""A new slug waits for longer than this until it counts; so who did not hear of it stops first."""
 
 MAX_NOTED: Final = 64
 """Characters of a client's own text that go into a log line."""

@@ -21,8 +21,10 @@ from pymongo import AsyncMongoClient
 
 from mdb_engine.background import Supervisor
 from mdb_engine.database.handle import ScopedDatabase, scoped_database
+from mdb_engine.database.house import House
 from mdb_engine.indexes.auto import AutoIndexManager, Watching
 from mdb_engine.observability.operations import Operations
+from mdb_engine.scope.holdings import Holdings
 from mdb_engine.scope.model import Scope
 from tests.bench.stub import stubbed
 
@@ -66,9 +68,10 @@ def handle(client: AsyncMongoClient[dict[str, Any]]) -> ScopedDatabase:
     """Give a database as `engine.get_scoped_db` makes it."""
     scope = Scope("shop", "mdb", ("shop",), expose_app_id=True)
     operations = Operations()
+    house = House(Holdings({"shop": frozenset({"shop_tasks"})}))
     plain = scoped_database(client["mdb"], lambda: scope, operations)
     watch = Watching(operations, AutoIndexManager(plain, Supervisor()))
-    return scoped_database(client["mdb"], lambda: scope, watch)
+    return scoped_database(client["mdb"], lambda: scope, watch, house)
 
 
 async def spent(call: Call, collection: Any, calls: int) -> float:

@@ -26,8 +26,9 @@ from mdb_engine.database.door import Ask, Door, Options, laid_out, prepared
 from mdb_engine.database.errors import translated
 from mdb_engine.database.feeds import Feed, feed_of
 from mdb_engine.database.forms import handed
+from mdb_engine.database.house import House
 from mdb_engine.database.sessions import ScopedSession, driver_session
-from mdb_engine.exceptions import MongoDBEngineError
+from mdb_engine.exceptions import MongoDBEngineError, RefusedError
 from mdb_engine.observability.operations import Tally
 from mdb_engine.rawbson import Document
 from mdb_engine.scope import plain
@@ -40,6 +41,9 @@ KEPT: Final = 500
 
 LONGEST: Final = 8_192
 """Bytes of a command that is remembered."""
+
+WRITING: Final = frozenset({"$merge", "$out"})
+"""Last stages that may make a collection, which is looked at each time."""
 
 COUNTING: Final = {"$group": {"_id": 1, "n": {"$sum": 1}}}
 
@@ -70,6 +74,7 @@ class Prepared:
     words: Words
     tally: Tally
     asked: Asked
+    house: House
     most: int | None = None
     tail: Sequence[Any] = ()
     caps: tuple[str, ...] = ()
@@ -113,7 +118,7 @@ class _Short:
     kept: dict[Any, Prepared | None] = field(default_factory=dict)
     scope: Scope | None = None
 
-    def ready(self, key: Any, make: Callable[[_Short, Any], Prepared | None]) -> Prepared | None:
+    def ready(self, key: Any, make: Make) -> Prepared | None:
         """The prepared call of that key under the scope that holds now."""
         scope = self.door.scope()
         if scope is not self.scope or len(self.kept) > KEPT:
@@ -127,6 +132,9 @@ class _Short:
                 made.place = key
             self.kept[key] = made
             return made
+
+
+Make = Callable[[_Short, Any], Prepared | None]
 
 
 def open_bare(door: Door, name: str, options: Options) -> Bare:
@@ -160,7 +168,7 @@ def _made(
     if physical.plan or physical.stream:
         return None
     guard = plain.condition_of(found(physical.command))
-    here = laid_out(short.door.database, ask, asked)
+    here = laid_out(short.door, ask, asked)
     target = here.target
     made = Prepared(
         scope,
@@ -172,6 +180,7 @@ def _made(
         asked.words,
         short.door.observer.tally(scope.slug, ask.operation),
         asked,
+        short.door.house,
         caps=physical.caps,
     )
     return here, made
@@ -184,7 +193,7 @@ def _concern(short: _Short) -> Any:
 
 async def _told(short: _Short, ready: Prepared, work: Callable[..., Work], *given: Any) -> Any:
     """Errors in the app's words; every operation is counted and timed."""
-    began, failed = monotonic(), True
+    going, began, failed = short.door.house.begin(ready.scope.slug), monotonic(), True
     try:
         result = await work(ready, *given)
         failed = False
@@ -192,7 +201,11 @@ async def _told(short: _Short, ready: Prepared, work: Callable[..., Work], *give
         if isinstance(error, MongoDBEngineError):
             raise
         raise translated(error, ready.words) from None
+    except RefusedError as error:
+        short.door.observer.refused(ready.scope.slug, ready.asked.name, error)
+        raise
     finally:
+        going.going -= 1
         ready.tally.add(monotonic() - began, failed)
         if ready.caps:
             for cap in ready.caps:
@@ -211,7 +224,7 @@ def _prepare_find_one(short: _Short, _key: Any) -> Prepared | None:
 
 
 def _find_one(short: _Short, value: Any, session: ScopedSession | None) -> Work | None:
-    ready = short.ready("find_one", _prepare_find_one)
+    ready = _ready(short, session, "find_one", _prepare_find_one)
     if ready is None:
         return None
     condition = plain.plain_filter(value, ready.scope.limits)
@@ -230,7 +243,7 @@ async def _first(ready: Prepared, condition: plain.Plain, session: ScopedSession
 
 def _find(short: _Short, fields: Mapping[str, Any], session: ScopedSession | None) -> Opener | None:
     rest = {name: value for name, value in fields.items() if name != "filter"}
-    ready = _looked_up(short, rest, lambda _, __: _prepare_find(short, rest))
+    ready = _looked_up(short, session, rest, lambda _, __: _prepare_find(short, rest))
     if ready is None:
         return None
     condition = plain.plain_filter(fields.get("filter"), ready.scope.limits)
@@ -244,8 +257,14 @@ def _find(short: _Short, fields: Mapping[str, Any], session: ScopedSession | Non
     return _while_valid(short, ready, opened)
 
 
+def _ready(short: _Short, session: ScopedSession | None, key: Any, make: Make) -> Prepared | None:
+    """The prepared call; in a transaction there is none: those are counted."""
+    given = driver_session(session)
+    return short.ready(key, make) if given is None or not given.in_transaction else None
+
+
 def _looked_up(
-    short: _Short, rest: Any, make: Callable[[_Short, Any], Prepared | None]
+    short: _Short, session: ScopedSession | None, rest: Any, make: Make
 ) -> Prepared | None:
     """The prepared call for a command by the bytes of all that is not filled in."""
     if not short.plain_codec:
@@ -254,7 +273,7 @@ def _looked_up(
         key = bson.encode(rest, codec_options=short.options.codec)
     except (BSONError, TypeError, ValueError, OverflowError):
         return None  # the long way says what is wrong
-    return short.ready(key, make) if len(key) <= LONGEST else None
+    return _ready(short, session, key, make) if len(key) <= LONGEST else None
 
 
 def _while_valid(short: _Short, ready: Prepared, opened: Callable[[], Work]) -> Opener:
@@ -273,8 +292,9 @@ def _prepare_find(short: _Short, rest: Mapping[str, Any]) -> Prepared | None:
 
 
 async def _fed(ready: Prepared, condition: plain.Plain, session: ScopedSession | None) -> Feed:
+    ready.house.cursor(ready.scope)
     cursor = ready.send(ready.guarded(condition), session=driver_session(session), **ready.options)
-    return feed_of(cursor, ready.asked, ready.most)
+    return feed_of(cursor, ready.asked, ready.most, ready.house)
 
 
 def _prepare_count(short: _Short, _key: Any) -> Prepared | None:
@@ -301,6 +321,8 @@ def _prepare_pipeline(short: _Short, fields: Mapping[str, Any]) -> Prepared | No
         return None
     here, ready = made
     stages = handed(here.parts["pipeline"])
+    if stages and next(iter(stages[-1])) in WRITING:
+        return None
     ready.send, ready.options = ready.target.aggregate, aggregate_options(here)
     ready.tail = stages if ready.guard is None else stages[1:]
     ready.most = here.limits.max_results
@@ -308,7 +330,7 @@ def _prepare_pipeline(short: _Short, fields: Mapping[str, Any]) -> Prepared | No
 
 
 def _count(short: _Short, value: Any, session: ScopedSession | None) -> Work | None:
-    ready = short.ready("count", _prepare_count)
+    ready = _ready(short, session, "count", _prepare_count)
     if ready is None:
         return None
     condition = plain.plain_filter(value, ready.scope.limits)
@@ -333,7 +355,7 @@ def _aggregate(
     masked = stages if condition is None else [{"$match": plain.MARK}, *stages[1:]]
     rest = {name: value for name, value in fields.items() if value is not None}
     rest["pipeline"] = masked
-    ready = _looked_up(short, rest, lambda _, __: _prepare_pipeline(short, rest))
+    ready = _looked_up(short, session, rest, lambda _, __: _prepare_pipeline(short, rest))
     if ready is None or (condition is not None and ready.guard is None):
         return None
 
@@ -355,11 +377,12 @@ def _leading(stages: Any, scope: Scope) -> plain.Plain | None:
 async def _piped(
     ready: Prepared, condition: plain.Plain | None, session: ScopedSession | None
 ) -> Feed:
+    ready.house.cursor(ready.scope)
     stages = ready.tail
     if condition is not None:
         stages = [{"$match": ready.guarded(condition)}, *stages]
     cursor = await ready.send(list(stages), session=driver_session(session), **ready.options)
-    return feed_of(cursor, ready.asked, ready.most)
+    return feed_of(cursor, ready.asked, ready.most, ready.house)
 
 
 def _prepare_insert(short: _Short, _key: Any) -> Prepared | None:
@@ -375,8 +398,8 @@ def _prepare_insert(short: _Short, _key: Any) -> Prepared | None:
 def _insert_one(short: _Short, document: Any, session: ScopedSession | None) -> Work | None:
     if not plain.plain_document(document):
         return None
-    ready = short.ready("insert_one", _prepare_insert)
-    if ready is None:
+    ready = _ready(short, session, "insert_one", _prepare_insert)
+    if ready is None or not ready.house.admits(ready.scope, ready.target.name):
         return None
     encoded = bson.encode(document, codec_options=short.options.codec)
     data = plain.stored(encoded, ready.tag, ready.scope)
@@ -405,8 +428,8 @@ def _prepare_update(short: _Short, kind: str) -> Prepared | None:
 def _update(
     short: _Short, kind: str, values: tuple[Any, Any], session: ScopedSession | None
 ) -> Awaitable[UpdateResult] | None:
-    ready = short.ready(kind, _prepare_update)
-    if ready is None:
+    ready = _ready(short, session, kind, _prepare_update)
+    if ready is None or ready.scope.slug in ready.house.holdings.full:
         return None
     condition = plain.plain_filter(values[0], ready.scope.limits)
     change = None if condition is None else plain.plain_update(values[1])
@@ -430,7 +453,7 @@ def _prepare_delete(short: _Short, kind: str) -> Prepared | None:
 def _delete(
     short: _Short, kind: str, value: Any, session: ScopedSession | None
 ) -> Awaitable[DeleteResult] | None:
-    ready = short.ready(kind, _prepare_delete)
+    ready = _ready(short, session, kind, _prepare_delete)
     if ready is None:
         return None
     condition = plain.plain_filter(value, ready.scope.limits)

@@ -21,6 +21,7 @@ from pymongo.results import BulkWriteResult, DeleteResult, UpdateResult
 
 from mdb_engine.database.feeds import Feed, empty_feed, feed_of
 from mdb_engine.database.forms import Codec, handed, hint, ordered, pairs
+from mdb_engine.database.house import House
 from mdb_engine.database.run import exchange
 from mdb_engine.exceptions import InvalidOptionsError
 from mdb_engine.rawbson import Document, find
@@ -40,6 +41,7 @@ class Here:
     asked: Asked
     session: AsyncClientSession | None
     more: Mapping[str, Any] = field(default_factory=dict)
+    house: House = field(default_factory=House)
 
     @property
     def parts(self) -> Parts:
@@ -221,11 +223,12 @@ def find_options(here: Here) -> dict[str, Any]:
 
 
 async def _find(here: Here) -> Feed:
+    here.house.cursor(here.asked.scope)
     options = find_options(here)
     cursor = here.target.find(handed(here.parts["filter"]), session=here.session, **options)
     if "max_await_time_ms" in here.more:
         cursor.max_await_time_ms(here.more["max_await_time_ms"])
-    return feed_of(cursor, here.asked, most(here))
+    return feed_of(cursor, here.asked, most(here), here.house)
 
 
 def most(here: Here) -> int | None:
@@ -256,12 +259,13 @@ def _index(value: Any) -> Any:
 
 
 async def _aggregate(here: Here) -> Feed:
+    here.house.cursor(here.asked.scope)
     target = here.parts["aggregate"]
     place = here.target if isinstance(target, str) else here.database
     pipeline = handed(here.parts["pipeline"])
     options = aggregate_options(here)
     cursor = await place.aggregate(pipeline, session=here.session, **options)
-    return feed_of(cursor, here.asked, here.limits.max_results)
+    return feed_of(cursor, here.asked, here.limits.max_results, here.house)
 
 
 async def _distinct(here: Here) -> list[Any]:
@@ -280,6 +284,7 @@ async def _distinct(here: Here) -> list[Any]:
 
 async def _watch(here: Here) -> Any:
     """An open change stream; the driver puts `$changeStream` in front of the rest itself."""
+    here.house.stream(here.asked.scope)
     target, pipeline = here.parts["aggregate"], list(here.parts["pipeline"])
     place = here.target if isinstance(target, str) else here.database
     first = ordered(pipeline[0])["$changeStream"]

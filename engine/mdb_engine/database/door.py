@@ -16,6 +16,7 @@ from pymongo.write_concern import WriteConcern
 
 from mdb_engine.database.calls import Here
 from mdb_engine.database.forms import Codec, logical, ordered
+from mdb_engine.database.house import House
 from mdb_engine.database.refusals import detailed, statement_error
 from mdb_engine.database.sessions import ScopedSession, driver_session
 from mdb_engine.exceptions import RefusedError
@@ -62,11 +63,26 @@ _ON_ADMIN: Final = frozenset({"renameCollection"})
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What lies behind a rim: the physical database, the app's scope now, who is told."""
+    """What lies behind a rim: the physical database, the app's scope now, observer and house."""
 
     database: AsyncDatabase[Any]
     scope: Callable[[], Scope]
     observer: Observer
+    house: House = field(default_factory=House)
+
+    def enter(self, asked: Asked, session: ScopedSession | None) -> None:
+        """Refuse what the app may not add or hold now.
+
+        Raises:
+            RefusedError: some quota is used up, or the ledger was not read for a while.
+        """
+        try:
+            self.house.check(asked.scope, asked.name, asked.physical.command)
+            if session is not None and session.in_transaction:
+                self.house.transaction(asked.scope, session)
+        except RefusedError as error:
+            self.observer.refused(asked.scope.slug, asked.name, error)
+            raise
 
 
 def prepared(ask: Ask, scope: Scope, observer: Observer) -> Asked:
@@ -89,16 +105,16 @@ def prepared(ask: Ask, scope: Scope, observer: Observer) -> Asked:
     return Asked(command, physical, scope)
 
 
-def laid_out(database: AsyncDatabase[Any], request: Ask, asked: Asked) -> Here:
+def laid_out(door: Door, request: Ask, asked: Asked) -> Here:
     """The driver's objects for one request; they live as long as it does."""
     options = request.options
     given = asked.physical.command.get("writeConcern")
     concern = WriteConcern(**ordered(given)) if given else options.write_concern
-    target = database.with_options(
+    target = door.database.with_options(
         codec_options=options.codec,
         read_preference=options.read_preference,
         read_concern=options.read_concern,
         write_concern=concern,
     )
     session = driver_session(request.session)
-    return Here(target, asked, session, request.more)
+    return Here(target, asked, session, request.more, door.house)

@@ -13,6 +13,7 @@ from mdb_engine.database import forms
 from mdb_engine.database.collection import ScopedCollection, merged
 from mdb_engine.database.cursors import ListedCursor, ScopedCommandCursor
 from mdb_engine.database.errors import TWINS
+from mdb_engine.database.house import House
 from mdb_engine.database.reading import aggregation
 from mdb_engine.database.rim import Ask, Options, Rim, open_rim
 from mdb_engine.database.sessions import ScopedSession
@@ -260,7 +261,10 @@ class ScopedDatabase:
 
 
 def scoped_database(
-    database: AsyncDatabase[Any], scope: Callable[[], Scope], observer: Observer
+    database: AsyncDatabase[Any],
+    scope: Callable[[], Scope],
+    observer: Observer,
+    house: House | None = None,
 ) -> ScopedDatabase:
     """The handle of an app over the physical database.
 
@@ -268,6 +272,9 @@ def scoped_database(
         database: the physical one.
         scope: the app's scope now; read for each command.
         observer: is told of operations and refusals.
+        house: what the process knows of what its apps hold; by default one of its own.
     """
     codec: CodecOptions[Any] = database.codec_options
-    return ScopedDatabase(open_rim(database, scope, observer), Options(codec=codec))
+    return ScopedDatabase(
+        open_rim(database, scope, observer, house or House()), Options(codec=codec)
+    )

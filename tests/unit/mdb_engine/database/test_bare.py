@@ -14,9 +14,11 @@ from pymongo.write_concern import WriteConcern
 
 from mdb_engine.database import bare
 from mdb_engine.database.handle import scoped_database
+from mdb_engine.database.house import House
 from mdb_engine.exceptions import MongoDBEngineError, RefusedError
 from mdb_engine.observability.operations import Operations
 from mdb_engine.rawbson import encode
+from mdb_engine.scope.holdings import Holdings
 from mdb_engine.scope.model import Scope
 from tests.support.kernel import SHOP
 from tests.support.recorders import recording
@@ -56,7 +58,8 @@ def as_another_mapping(value: Any) -> Any:
 
 async def sent(call: Call, form: Callable[[Any], Any], scope: Scope, options: Any) -> Any:
     async with recording() as (recorder, client):
-        db = scoped_database(client["appdata"], lambda: scope, Operations())
+        house = House(Holdings({"shop": frozenset({"shop_tasks"})}))
+        db = scoped_database(client["appdata"], lambda: scope, Operations(), house)
         for _ in range(2):
             await call(db["tasks"].with_options(**options), form)
         return [{n: v for n, v in each.items() if n != "lsid"} for each in recorder.seen]

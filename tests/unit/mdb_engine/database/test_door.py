@@ -28,7 +28,7 @@ def test_the_drivers_objects_are_those_of_the_command() -> None:
             door = Door(database, lambda: SHOP, Operations())
             fields = {"delete": "tasks", "deletes": [], "writeConcern": {"w": 0}}
             ask = Ask("delete_one", fields, Options())
-            here = laid_out(door.database, ask, prepared(ask, SHOP, door.observer))
+            here = laid_out(door, ask, prepared(ask, SHOP, door.observer))
             assert here.target.full_name == "appdata.shop_tasks"
             assert here.target.write_concern.document == {"w": 1}
             assert here.seconds == 30
