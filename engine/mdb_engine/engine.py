@@ -39,6 +39,7 @@ from mdb_engine.observability.operations import Operations
 from mdb_engine.registry import apps, ledger
 from mdb_engine.scope.model import Features, Scope
 from mdb_engine.seeding import seed
+from mdb_engine.settings import settle
 from mdb_engine.web import make_app, teach_json
 
 Client = AsyncMongoClient[dict[str, Any]]
@@ -201,6 +202,8 @@ class MongoDBEngine:
             await stream.refresh()
 
     async def _prepare(self, app: Manifest, *, create_indexes: bool) -> None:
+        if app.collection_settings:
+            await settle(app, self.get_scoped_db(app.slug))
         if create_indexes and app.managed_indexes:
             report = await apply_indexes(self._open()[self._db_name], app)
             log.info("indexes.applied", slug=app.slug, report=report)
