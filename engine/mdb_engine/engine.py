@@ -7,6 +7,7 @@ import copy
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -89,6 +90,7 @@ class MongoDBEngine:
         self._documents: dict[str, dict[str, Any]] = {}
         self._reasons: dict[str, str] = {}
         self._handles: dict[Any, ScopedDatabase] = {}
+        self._indexers: dict[str, AutoIndexManager] = {}
         self._operations, self._pool = Operations(), PoolWatch()
         self._registering = asyncio.Lock()
 
@@ -274,11 +276,17 @@ class MongoDBEngine:
             house = following.house
             handle = scoped_database(database, view, self._operations, house)
             if auto_index:
-                manager = AutoIndexManager(handle, self._jobs)
-                watch = Watching(self._operations, manager)
+                watch = Watching(self._operations, self._indexer(given.writes, handle))
                 handle = scoped_database(database, view, watch, house)
             self._handles[key] = handle
         return self._handles[key]
+
+    def _indexer(self, slug: str, handle: ScopedDatabase) -> AutoIndexManager:
+        """The one that watches the queries of an app, whatever handles they come through."""
+        if slug not in self._indexers:
+            told = partial(self._operations.indexed, slug)
+            self._indexers[slug] = AutoIndexManager(handle, self._jobs, told)
+        return self._indexers[slug]
 
     def _manifest(self, slug: Any) -> Manifest:
         known = self._following.known.manifests.get(slug) if isinstance(slug, str) else None
@@ -321,6 +329,7 @@ class MongoDBEngine:
         await self._jobs.close()
         client, self._client = self._client, None
         self._handles.clear()
+        self._indexers.clear()
         if client is not None:
             await client.close()
 

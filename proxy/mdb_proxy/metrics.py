@@ -67,6 +67,7 @@ class Metrics:
         self._connections = self._made(Gauge, "client_connections", "app")
         self._cursors = self._made(Gauge, "cursors_open", "app")
         self._suspensions = self._made(Counter, "suspensions", "app")
+        self._indexes = self._made(Counter, "auto_indexes", "app", "outcome")
         self._look: Look | None = None
         self._seconds = Histogram(
             "mdb_proxy_command_duration_seconds",
@@ -100,6 +101,10 @@ class Metrics:
     def suspended(self, app: str) -> None:
         """An app has a command that does not end."""
         self._child(self._suspensions, self._app(app)).inc()
+
+    def indexed(self, app: str, outcome: str) -> None:
+        """Something became of an automatic index."""
+        self._child(self._indexes, self._app(app), outcome).inc()
 
     def attempt(self, mechanism: str, code: int) -> None:
         """Somebody tried to log in; 0 is a success."""

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from mdb_engine.exceptions import RefusedError, UpstreamError
+from mdb_engine.indexes.traffic import Traffic
 from mdb_engine.rawbson import Document, find
 from mdb_engine.scope.model import Limits
 from mdb_proxy import envelope
@@ -71,6 +72,7 @@ class Listener:
         yielding: apps that end what they run under names that are another's now.
         building: one index build of an app at a time waits here.
         peers: the other workers. leaving: clients that may not stay for another command.
+        traffic: watches queries for indexes that would serve them.
         stopping: each connection closes when it has its answer; new ones at once.
     """
 
@@ -91,6 +93,7 @@ class Listener:
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
     stopping: bool = False
+    traffic: Traffic | None = None
 
     def client(self) -> Client:
         """The protocol of a new connection."""

@@ -79,6 +79,10 @@ class Attempt:
 Event = Refusal | Attempt
 
 
+def _unseen(_app: str, _command: Mapping[str, Any]) -> None:
+    """Nobody watches."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What a conversation needs of the world, handed in.
@@ -89,6 +93,7 @@ class Tools:
         random: so many random bytes. started: when the process began.
         clients: open connections of an app.
         peers: there are other workers, which may know what this one does not.
+        saw: is shown the app and each logical command that is about to be sent.
     """
 
     directory: Callable[[], Directory]
@@ -102,6 +107,7 @@ class Tools:
     quotas: Quotas = field(default_factory=Quotas)
     compressors: tuple[str, ...] = tuple(COMPRESSORS)
     peers: bool = False
+    saw: Callable[[str, Mapping[str, Any]], None] = _unseen
 
     def asking(self, command: Mapping[str, Any], scope: Scope, user: str) -> Asking:
         """One command of a logged-in client, and what there is to answer it."""
@@ -226,6 +232,8 @@ class Session:
         asking = tools.asking(command, scope, credential.name)
         rule = TENANT_COMMANDS.get(self.command, tenant_command)
         decision = decided(rule, asking, lambda body: envelope.reply_to(message, body))
+        if not isinstance(decision, Reply):
+            tools.saw(scope.slug, command)
         if message.more_to_come and isinstance(decision, Forward | Run):
             return replace(decision, quiet=True)
         return decision

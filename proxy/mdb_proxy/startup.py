@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from mdb_engine.exceptions import InitializationError
+from mdb_engine.indexes.traffic import OFF, Traffic
 from mdb_engine.manifest import load_folder
 from mdb_engine.scope.model import Features, Scope
 from mdb_proxy.admin import Watch, admin_app, serving
@@ -228,6 +229,9 @@ def new_listener(
 ) -> Listener:
     """A listener that nobody has come to yet; it hears of every new directory."""
     apps: Counter[str] = Counter()
+    metrics = Metrics(household.manifests)
+    building: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+    traffic = _traffic(household, metrics, building)
     tools = Tools(
         directory=lambda: household.current,
         cursors=Cursors(),
@@ -238,12 +242,31 @@ def new_listener(
         started=datetime.now(UTC),
         clients=lambda app: apps.get(app, 0),
         peers=peers is not nobody,
+        saw=traffic.saw,
     )
-    listener = Listener(tools, upstream, group, apps, Metrics(household.manifests), peers)
+    listener = Listener(
+        tools, upstream, group, apps, metrics, peers, building=building, traffic=traffic
+    )
     listener.metrics.watch(listener.connections, tools.cursors.count)
     household.changed = listener.changed
     household.yielding = lambda: listener.yielding > 0
     return listener
+
+
+def _traffic(
+    household: Household, metrics: Metrics, building: defaultdict[str, asyncio.Lock]
+) -> Traffic:
+    """What watches the apps' queries for indexes that would serve them."""
+
+    def mode(app: str) -> str:
+        manifest = household.manifests.get(app)
+        return OFF if manifest is None else manifest.proxy.auto_index
+
+    def scope(app: str) -> Scope | None:
+        return household.current.scopes.get(app)
+
+    locks = building.__getitem__
+    return Traffic(household.database, scope, mode, metrics.indexed, locks)
 
 
 @contextmanager
@@ -272,6 +295,8 @@ async def open_port(
         await listener.drain()
         for task in working:
             task.cancel()
+        if listener.traffic is not None:
+            await listener.traffic.close()
         await household.leave()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import bson
 import structlog
 
 from mdb_engine.background import Supervisor
-from mdb_engine.database import ScopedDatabase
+from mdb_engine.database import ScopedCollection, ScopedDatabase
 from mdb_engine.exceptions import MongoDBEngineError
 from mdb_engine.observability.operations import Observer
 from mdb_engine.rawbson import Document
@@ -30,14 +30,40 @@ _REMEMBERED: Final = 1_000
 log = structlog.get_logger("mdb_engine.indexes")
 
 
-class AutoIndexManager:
-    """Watches the queries of one app; at the third of a shape its index is built, one at a time."""
+CREATED, DROPPED, FAILED, SUGGESTED = "created", "dropped", "failed", "suggested"
+"""What becomes of an automatic index."""
 
-    def __init__(self, db: ScopedDatabase, jobs: Supervisor) -> None:
-        self._db, self._jobs = db, jobs
+Told = Callable[[str], None]
+
+
+def _nobody(_outcome: str) -> None:
+    """Nobody counts."""
+
+
+class AutoIndexManager:
+    """Watches the queries of one app; at the third of a shape its index is built, one at a time.
+
+    Args:
+        db: the app's own database. jobs: where indexes are built.
+        told: is told what became of each.
+        suggest: only say in the log what would be built.
+        building: held while one is built; others of the app may hold it too.
+    """
+
+    def __init__(
+        self,
+        db: ScopedDatabase,
+        jobs: Supervisor,
+        told: Told = _nobody,
+        *,
+        suggest: bool = False,
+        building: asyncio.Lock | None = None,
+    ) -> None:
+        self._db, self._jobs, self._told = db, jobs, told
+        self.suggest = suggest
         self._seen: Counter[tuple[str, Keys]] = Counter()
         self._settled: set[Any] = set()
-        self._building = asyncio.Lock()
+        self._building = building or asyncio.Lock()
         self.created: list[str] = []
 
     def saw(self, command: Mapping[str, Any]) -> bool:
@@ -78,12 +104,21 @@ class AutoIndexManager:
             place = self._db[collection]
             try:
                 if await self._has_room(collection, keys):
-                    name = auto_name(keys)
-                    await place.create_index(list(keys), name=name)
-                    self.created.append(f"{collection}.{name}")
-                    log.info("index.created", app=self._db.app_slug, on=collection, index=name)
+                    await self._made(place, keys)
             except MongoDBEngineError as error:
                 log.warning("index.not_created", on=collection, reason=type(error).__name__)
+                self._told(FAILED)
+
+    async def _made(self, place: ScopedCollection, keys: Keys) -> None:
+        name = auto_name(keys)
+        outcome = SUGGESTED if self.suggest else CREATED
+        if not self.suggest:
+            await place.create_index(list(keys), name=name)
+            self.created.append(f"{place.name}.{name}")
+        log.info(
+            "index.automatic", outcome=outcome, app=self._db.app_slug, on=place.name, index=name
+        )
+        self._told(outcome)
 
     async def _has_room(self, collection: str, keys: Keys) -> bool:
         """Whether the index is missing and may be made; one that nobody uses makes room."""
@@ -91,7 +126,7 @@ class AutoIndexManager:
         if not indexes or any(serves(index["key"], keys) for index in indexes):
             return False
         own = [index["name"] for index in indexes if index["name"].startswith(PREFIX)]
-        return len(own) < MOST or await self._drop_unused(collection, own)
+        return self.suggest or len(own) < MOST or await self._drop_unused(collection, own)
 
     async def _drop_unused(self, collection: str, own: list[str]) -> bool:
         place, before = self._db[collection], datetime.now(UTC) - UNUSED
@@ -101,6 +136,7 @@ class AutoIndexManager:
             if found["name"] in own and not used["ops"] and since < before:
                 await place.drop_index(found["name"])
                 log.info("index.dropped", app=self._db.app_slug, on=collection, index=found["name"])
+                self._told(DROPPED)
                 return True
         return False
 
@@ -121,7 +157,7 @@ class Watching:
     def __init__(self, observer: Observer, manager: AutoIndexManager) -> None:
         self._observer, self._manager = observer, manager
         self.refused, self.done, self.capped = observer.refused, observer.done, observer.capped
-        self.tally, self.met = observer.tally, manager.met
+        self.tally, self.met, self.indexed = observer.tally, manager.met, observer.indexed
 
     def saw(self, command: Mapping[str, Any]) -> None:
         """Tell both."""

@@ -42,6 +42,9 @@ class Observer(Protocol):
     def capped(self, slug: str, limit: str) -> None:
         """A limit was applied."""
 
+    def indexed(self, slug: str, outcome: str) -> None:
+        """An automatic index was created, suggested or dropped, or could not be."""
+
     def saw(self, command: Mapping[str, Any]) -> None:
         """A logical command is about to be sent."""
 
@@ -117,6 +120,10 @@ class Operations:
             "mdb_engine_capped", "Limits that were applied",
             ["app", "limit"], registry=self.registry,
         )  # fmt: skip
+        self._indexed = Counter(
+            "mdb_engine_auto_indexes", "What became of automatic indexes",
+            ["app", "outcome"], registry=self.registry,
+        )  # fmt: skip
         self._granted = Counter(
             "mdb_engine_explicit_scopes", "Handles with read scopes that no manifest grants",
             ["app"], registry=self.registry,
@@ -153,6 +160,10 @@ class Operations:
     def capped(self, slug: str, limit: str) -> None:
         """Count a limit that was applied."""
         self._capped.labels(slug, limit).inc()
+
+    def indexed(self, slug: str, outcome: str) -> None:
+        """Count what became of an automatic index."""
+        self._indexed.labels(slug, outcome).inc()
 
     def saw(self, command: Mapping[str, Any]) -> None:
         """Commands are only counted."""
