@@ -1,4 +1,4 @@
-"""Every public method of a handle, and what an attacker would hand it: values that lie or change."""
+"""Every public method of a handle with what an attacker hands it: values that lie or change."""
 
 import asyncio
 from collections import UserDict
@@ -212,8 +212,8 @@ SEEN = {
     },
     ScopedCursor: {
         "alive", "allow_disk_use", "batch_size", "clone", "close", "collation", "comment",
-        "distinct", "explain", "hint", "limit", "max", "max_await_time_ms", "max_time_ms", "min", "next",
-        "retrieved", "rewind", "skip", "sort", "to_list", "truncated", "where",
+        "distinct", "explain", "hint", "limit", "max", "max_await_time_ms", "max_time_ms", "min",
+        "next", "retrieved", "rewind", "skip", "sort", "to_list", "truncated", "where",
     },
 }  # fmt: skip
 """What the suites of handles have looked at."""

@@ -47,6 +47,8 @@ WRITING: Final = frozenset({"$merge", "$out"})
 
 COUNTING: Final = {"$group": {"_id": 1, "n": {"$sum": 1}}}
 
+_OF_ONE: Final = frozenset({"batch_size", "cursor_type", "limit"})
+
 Work = Awaitable[Any]
 Opener = Callable[[], Work | None]
 """Opens the feed of a cursor; None when the rules have changed since, so that it must not."""
@@ -191,11 +193,11 @@ def _concern(short: _Short) -> Any:
     return None if concern is None else concern.document
 
 
-async def _told(short: _Short, ready: Prepared, work: Callable[..., Work], *given: Any) -> Any:
+async def _told(short: _Short, ready: Prepared, work: Work) -> Any:
     """Errors in the app's words; every operation is counted and timed."""
-    going, began, failed = short.door.house.begin(ready.scope.slug), monotonic(), True
+    calls, began, failed = short.door.house.begin(ready.scope.slug), monotonic(), True
     try:
-        result = await work(ready, *given)
+        result = await work
         failed = False
     except PyMongoError as error:
         if isinstance(error, MongoDBEngineError):
@@ -205,11 +207,10 @@ async def _told(short: _Short, ready: Prepared, work: Callable[..., Work], *give
         short.door.observer.refused(ready.scope.slug, ready.asked.name, error)
         raise
     finally:
-        going.going -= 1
+        calls.going -= 1
         ready.tally.add(monotonic() - began, failed)
-        if ready.caps:
-            for cap in ready.caps:
-                short.door.observer.capped(ready.scope.slug, cap)
+        for cap in ready.caps:
+            short.door.observer.capped(ready.scope.slug, cap)
     return result
 
 
@@ -219,7 +220,9 @@ def _prepare_find_one(short: _Short, _key: Any) -> Prepared | None:
     if made is None or made[1].guard is None:
         return None
     here, ready = made
-    ready.send, ready.options = ready.target.find, find_options(here)
+    # The driver's own method is for one document, in one batch.
+    ready.send = ready.target.find_one
+    ready.options = {n: v for n, v in find_options(here).items() if n not in _OF_ONE}
     return ready
 
 
@@ -231,14 +234,14 @@ def _find_one(short: _Short, value: Any, session: ScopedSession | None) -> Work 
     if condition is None:
         return None
     short.door.observer.met(short.name, condition, {"find": short.name, "filter": condition})
-    return _told(short, ready, _first, condition, session)
+    return _told(short, ready, _asked(ready, condition, session))
 
 
-async def _first(ready: Prepared, condition: plain.Plain, session: ScopedSession | None) -> Any:
-    cursor = ready.send(ready.guarded(condition), session=driver_session(session), **ready.options)
-    async for document in cursor:
-        return document
-    return None
+def _asked(ready: Prepared, condition: plain.Plain, session: ScopedSession | None) -> Work:
+    work: Work = ready.send(
+        ready.guarded(condition), session=driver_session(session), **ready.options
+    )
+    return work
 
 
 def _find(short: _Short, fields: Mapping[str, Any], session: ScopedSession | None) -> Opener | None:
@@ -252,7 +255,7 @@ def _find(short: _Short, fields: Mapping[str, Any], session: ScopedSession | Non
 
     def opened() -> Work:
         short.door.observer.met(ready.place, condition, fields)
-        return _told(short, ready, _fed, condition, session)
+        return _told(short, ready, _fed(ready, condition, session))
 
     return _while_valid(short, ready, opened)
 
@@ -337,14 +340,7 @@ def _count(short: _Short, value: Any, session: ScopedSession | None) -> Work | N
     if condition is None:
         return None
     short.door.observer.met(short.name, condition, {"find": short.name, "filter": condition})
-    return _told(short, ready, _counted, condition, session)
-
-
-async def _counted(ready: Prepared, condition: plain.Plain, session: ScopedSession | None) -> int:
-    found: int = await ready.send(
-        ready.guarded(condition), session=driver_session(session), **ready.options
-    )
-    return found
+    return _told(short, ready, _asked(ready, condition, session))
 
 
 def _aggregate(
@@ -361,7 +357,7 @@ def _aggregate(
 
     def opened() -> Work:
         short.door.observer.met(ready.place, condition or {}, fields)
-        return _told(short, ready, _piped, condition, session)
+        return _told(short, ready, _piped(ready, condition, session))
 
     return _while_valid(short, ready, opened)
 
@@ -405,7 +401,7 @@ def _insert_one(short: _Short, document: Any, session: ScopedSession | None) -> 
     data = plain.stored(encoded, ready.tag, ready.scope)
     if data is None:
         return None
-    return _told(short, ready, _within, session, RawBSONDocument(data))
+    return _told(short, ready, _within(ready, session, RawBSONDocument(data)))
 
 
 async def _within(ready: Prepared, session: ScopedSession | None, *given: Any) -> Any:
@@ -435,7 +431,7 @@ def _update(
     change = None if condition is None else plain.plain_update(values[1])
     if condition is None or change is None:
         return None
-    return _told(short, ready, _within, session, ready.guarded(condition), change)
+    return _told(short, ready, _within(ready, session, ready.guarded(condition), change))
 
 
 def _prepare_delete(short: _Short, kind: str) -> Prepared | None:
@@ -459,4 +455,4 @@ def _delete(
     condition = plain.plain_filter(value, ready.scope.limits)
     if condition is None:
         return None
-    return _told(short, ready, _within, session, ready.guarded(condition))
+    return _told(short, ready, _within(ready, session, ready.guarded(condition)))
