@@ -198,10 +198,14 @@ class MongoDBEngine:
         self._documents = {**self._documents, **documents}
 
     async def _withdraw(self) -> None:
-        """End streams that show what their app may no longer see; cursors end with their batch."""
-        streams = self._following.house.streams
-        for stream in [each for hand in list(streams.values()) for each in hand]:
-            await stream.refresh()
+        """End what shows what its app may no longer see."""
+        manifests = self._following.known.manifests
+        granted = {
+            slug: frozenset(manifest.read_scopes)
+            for slug, manifest in manifests.items()
+            if "data_access" in manifest.model_fields_set
+        }
+        await self._following.house.withdraw(granted)
 
     async def _prepare(self, app: Manifest, *, create_indexes: bool) -> None:
         if app.collection_settings:
@@ -325,8 +329,8 @@ class MongoDBEngine:
     async def shutdown(self) -> None:
         """End every job and the connections; a second call does nothing."""
         current.closed(self)
-        await self._following.close()
         await self._jobs.close()
+        await self._following.close()
         client, self._client = self._client, None
         self._handles.clear()
         self._indexers.clear()

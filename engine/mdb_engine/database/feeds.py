@@ -29,7 +29,8 @@ class Feed:
         alive: whether more may come.
         most: how many documents a capped result has at most; None: it is not capped.
         taken: documents so far.
-        physical: the collection that is read. open: whether the cluster holds a cursor for it.
+        physical: the collection that is read. readable: the read scopes.
+        open: whether the cluster holds a cursor for it.
         ended: why it was ended before its end; said to who reads on.
     """
 
@@ -40,6 +41,7 @@ class Feed:
     most: int | None = None
     taken: int = field(default=0)
     physical: str = ""
+    readable: tuple[str, ...] = ()
     open: Callable[[], bool] = bool
     ended: RefusedError | None = None
 
@@ -55,7 +57,9 @@ class Feed:
 
     async def end(self) -> None:
         """End it in the cluster: its reader may not see any more of it."""
-        self.ended = CursorNotFoundError("the cursor was ended: another app owns its names now")
+        self.ended = CursorNotFoundError(
+            "the cursor was ended: its names or documents are another's"
+        )
         await self.close()
 
 
@@ -75,6 +79,7 @@ def feed_of(cursor: DriverCursor, asked: Asked, most: int | None, house: House) 
     feed.next, feed.take = _next(feed, cursor, asked, fetched), _take(feed, cursor, asked, fetched)
     target = asked.physical.command[next(iter(asked.physical.command))]
     feed.physical = target if isinstance(target, str) else ""
+    feed.readable = asked.scope.readable
     feed.open = lambda: bool(cursor.cursor_id)
     return feed
 

@@ -99,6 +99,19 @@ class House:
         _admit(self.transactions, scope.slug, most, "transactions")
         self.transactions.setdefault(scope.slug, WeakSet()).add(session)
 
+    async def withdraw(self, granted: Mapping[str, frozenset[str]]) -> None:
+        """End cursors with read scopes that are not granted any more, and refresh all streams.
+
+        Args:
+            granted: the read scopes of the apps whose manifests say which.
+        """
+        for slug, scopes in granted.items():
+            for feed in list(self.cursors.get(slug, ())):
+                if feed.held and not scopes.issuperset(feed.readable):
+                    await feed.end()
+        for stream in [each for hand in list(self.streams.values()) for each in hand]:
+            await stream.refresh()
+
     def begin(self, slug: str) -> Calls:
         """A call of an app begins; `going` of what is given goes down with its end."""
         found = self.calls.get(slug)

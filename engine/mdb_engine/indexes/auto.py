@@ -24,6 +24,9 @@ PREFIX: Final = "auto_"
 UNUSED: Final = timedelta(hours=1)
 """How long an index may be without a use before it makes room for another."""
 
+MOST_WAITING: Final = 16
+"""Builds of one app that wait for each other; further shapes must be seen again."""
+
 _REMEMBERED: Final = 1_000
 """Shapes, and signs of commands, that are remembered at once; then counting begins anew."""
 
@@ -64,6 +67,7 @@ class AutoIndexManager:
         self._seen: Counter[tuple[str, Keys]] = Counter()
         self._settled: set[Any] = set()
         self._building = building or asyncio.Lock()
+        self._waiting = 0
         self.created: list[str] = []
 
     def saw(self, command: Mapping[str, Any]) -> bool:
@@ -77,7 +81,10 @@ class AutoIndexManager:
             self._seen.clear()
             self._settled.clear()
         self._seen[key] += 1
-        if self._seen[key] == SIGHTS:
+        if self._seen[key] == SIGHTS and self._waiting >= MOST_WAITING:
+            self._seen[key] -= 1
+        elif self._seen[key] == SIGHTS:
+            self._waiting += 1
             self._jobs.start("index.auto", lambda: self._build(collection, shape.index))
         return self._seen[key] < SIGHTS
 
@@ -100,6 +107,12 @@ class AutoIndexManager:
             self._settled.add((place, sign))
 
     async def _build(self, collection: str, keys: Keys) -> None:
+        try:
+            await self._built(collection, keys)
+        finally:
+            self._waiting -= 1
+
+    async def _built(self, collection: str, keys: Keys) -> None:
         async with self._building:
             place = self._db[collection]
             try:

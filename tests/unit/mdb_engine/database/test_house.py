@@ -1,3 +1,4 @@
+import asyncio
 import gc
 from dataclasses import replace
 from typing import Any
@@ -78,3 +79,33 @@ def test_calls_are_those_of_one_time() -> None:
     assert calls.going == 2
     house.calls.clear()
     assert house.begin("shop") is not calls
+
+
+class Feed:
+    held = True
+
+    def __init__(self, *readable: str) -> None:
+        self.readable, self.ends = readable, 0
+
+    async def end(self) -> None:
+        self.ends += 1
+
+
+class Stream:
+    refreshed = 0
+
+    async def refresh(self) -> None:
+        self.refreshed += 1
+
+
+def test_what_is_not_granted_any_more_ends() -> None:
+    house, stream = House(), Stream()
+    feeds = {name: Feed(*name.split()) for name in ("", "crm", "crm shared")}
+    free = Feed("crm")
+    for feed in feeds.values():
+        note(house.cursors, "shop", feed)
+    note(house.cursors, "free", free)
+    note(house.streams, "shop", stream)
+    asyncio.run(house.withdraw({"shop": frozenset({"crm"}), "other": frozenset()}))
+    assert {name: feed.ends for name, feed in feeds.items()} == {"": 0, "crm": 0, "crm shared": 1}
+    assert (free.ends, stream.refreshed) == (0, 1)
