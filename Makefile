@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint quick e2e search prove bench papers lock clean platform
+.PHONY: help run test check lint quick e2e search prove soak bench papers lock clean platform
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -64,6 +64,9 @@ prove: $(DONE)/test ## 100,000 commands against a private database, fuzzed bytes
 
 bench: $(DONE)/test ## what the engine adds to a call in a process
 	@$(BIN)/python -m tests.bench.overhead
+
+soak: $(DONE)/test ## all kinds of work for half an hour: nothing grows; MINUTES=n, a picture in .soak/
+	@MDB_TEST_SOAK=$(or $(MINUTES),30) $(BIN)/pytest -q -s tests/e2e/test_soak.py
 
 papers: $(DONE)/test ## Dockerfile, compose, units, lock files
 	@$(BIN)/pytest -q tests/papers

@@ -22,6 +22,18 @@ FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the pass
 Proxy = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="The proxy's address in the URI.")
 ]
+SHA1 = Annotated[bool, typer.Option("--sha1", help="Also for clients that only know SHA-1.")]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="The password may also come as it is (PLAIN), over TLS.")
+]
+Subject = Annotated[
+    str | None,
+    typer.Option(metavar="CN=app,O=Example", help="Proven by a certificate of this subject."),
+]
+Unlimited = Annotated[bool, typer.Option("--unlimited-results", help="For dumps.")]
+Lifetime = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Ends after 30s, 15m, 12h or 7d.")
+]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -33,21 +45,49 @@ def create(
     name: Name = None,
     role: Role = "readWrite",
     password_stdin: FromStdin = False,
+    sha1: SHA1 = False,
+    plain: Plain = False,
+    x509_subject: Subject = None,
+    expires_in: Lifetime = None,
+    unlimited_results: Unlimited = False,
     proxy: Proxy = None,
     as_json: AsJSON = False,
 ) -> None:
     """Make a credential and print its name, password and URI; the password is shown only now."""
-    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
+    password = _password(password_stdin)
     with one_sentence("mdb apps credentials create"):
         settings = _settings(mongo_uri, db_name, proxy)
         from mdb_cli.credentials import Order, create_credential
+        from mdb_engine.registry.credentials import Terms
 
-        order = Order(slug, name, role, password, settings.listen)
+        end = _end(expires_in)
+        terms = Terms(role, sha1, plain, x509_subject or "", end, unlimited_results)
+        order = Order(slug, name, password, settings.listening[0], terms)
         made = create_credential(settings, order)
     if not made.known:
         typer.echo(f"warning: no manifest of {slug} was ever loaded on this cluster", err=True)
-    rows = {"name": made.name, "password": made.password, "uri": made.uri}
-    _show([rows], as_json=as_json, single=True)
+    _show([_printed(made)], as_json=as_json, single=True)
+
+
+@credentials.command()
+def rotate(
+    name: Login,
+    mongo_uri: MongoURI = None,
+    db_name: Database = None,
+    grace: Annotated[str, typer.Option(metavar="TIME", help="How long the old one lasts.")] = "24h",
+    password_stdin: FromStdin = False,
+    proxy: Proxy = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Make a credential that may do what this one may; this one ends after the grace time."""
+    password = _password(password_stdin)
+    with one_sentence("mdb apps credentials rotate"):
+        settings = _settings(mongo_uri, db_name, proxy)
+        from mdb_cli.credentials import rotate_credential
+        from mdb_cli.spans import span
+
+        made = rotate_credential(settings, name, span(grace), password)
+    _show([_printed(made)], as_json=as_json, single=True)
 
 
 @credentials.command(name="list")
@@ -62,18 +102,24 @@ def list_(
         settings = _settings(mongo_uri, db_name, None)
         from mdb_cli.credentials import list_credentials
 
-        found = list_credentials(settings)
+        found, unreadable = list_credentials(settings)
+    now = _now()
     rows = [
         {
             "name": row.name,
             "app": row.app,
             "role": row.role,
-            "state": "disabled" if row.disabled else "active",
+            "state": "disabled" if row.disabled else "active" if row.live(now) else "expired",
+            "expires": row.expires_at.isoformat(timespec="seconds") if row.expires_at else "never",
+            "mechanisms": " ".join(row.mechanisms),
+            "subject": row.x509,
         }
         for row in found
         if slug in (None, row.app)
     ]
     _show(rows, as_json=as_json)
+    for each in unreadable:
+        typer.echo(f"warning: what is stored as {each!r} is no credential", err=True)
 
 
 @credentials.command()
@@ -96,6 +142,58 @@ def disable(name: Login, mongo_uri: MongoURI = None, db_name: Database = None) -
 
         done = disable_credential(settings, name)
     _confirm(done, name)
+
+
+@credentials.command()
+def enable(name: Login, mongo_uri: MongoURI = None, db_name: Database = None) -> None:
+    """Allow a credential's logins again."""
+    with one_sentence("mdb apps credentials enable"):
+        settings = _settings(mongo_uri, db_name, None)
+        from mdb_cli.credentials import disable_credential
+
+        done = disable_credential(settings, name, disabled=False)
+    _confirm(done, name)
+
+
+@credentials.command()
+def expire(
+    name: Login,
+    mongo_uri: MongoURI = None,
+    db_name: Database = None,
+    in_: Annotated[
+        str | None, typer.Option("--in", metavar="TIME", help="30s, 15m, 12h, 7d; else never.")
+    ] = None,
+) -> None:
+    """Refuse a credential's logins from a time on."""
+    with one_sentence("mdb apps credentials expire"):
+        settings = _settings(mongo_uri, db_name, None)
+        from mdb_cli.credentials import expire_credential
+
+        done = expire_credential(settings, name, _end(in_))
+    _confirm(done, name)
+
+
+def _password(from_stdin: bool) -> str | None:
+    return sys.stdin.readline().rstrip("\r\n") if from_stdin else None
+
+
+def _printed(made: Any) -> dict[str, Any]:
+    """What is printed of a new credential: no password where there is none."""
+    password = {"password": made.password} if made.password else {}
+    return {"name": made.name, **password, "uri": made.uri}
+
+
+def _now() -> Any:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC)
+
+
+def _end(text: str | None) -> Any:
+    """When a time from now is over; None for never."""
+    from mdb_cli.spans import span
+
+    return None if text is None else _now() + span(text)
 
 
 def _confirm(done: bool, name: str) -> None:

@@ -58,7 +58,10 @@ def run_dev(settings: Settings, tell: Callable[[Started], None], screen: Screen)
         if not manifests:
             raise ManifestValidationError("it holds no <slug>.json", source=str(settings.manifests))
         with _cluster(settings, screen) as (uri, kept_in):
-            flags = settings.model_dump() | {"mongo_uri": uri, "apply_indexes": True}
+            flags = settings.model_dump(exclude_unset=True) | {
+                "mongo_uri": uri,
+                "apply_indexes": True,
+            }
             if kept_in is not None:
                 flags["settle_seconds"] = 0.0  # nobody else serves what we embed
             job = _Job(load_settings(ProxySettings, flags), manifests, kept_in, tell, screen)

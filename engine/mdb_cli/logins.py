@@ -48,7 +48,7 @@ async def _kept(
     database: "AsyncDatabase[dict[str, Any]]", slugs: Iterable[str], path: Path
 ) -> dict[str, Keepsake]:
     """Give the logins of the last time; make those that are new, lost or no longer true."""
-    known, stored = read_keepsakes(path), await credentials.read_all(database)
+    known, stored = read_keepsakes(path), (await credentials.read_all(database)).known
     current: dict[str, Keepsake] = {}
     for slug in slugs:
         kept = known.get(slug)

@@ -14,6 +14,11 @@ def reachable(host: str, port: int) -> str:
     return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
 
 
+def quoted(path: str) -> str:
+    """Give the path of a Unix socket as a URI holds it."""
+    return quote(path, safe="")
+
+
 def app_uri(name: str, password: str, address: str, home: str) -> str:
     """Give `mongodb://NAME:PASSWORD@HOST:PORT/HOME`.
 
@@ -21,6 +26,16 @@ def app_uri(name: str, password: str, address: str, home: str) -> str:
     'mongodb://shop:p%2Fw@127.0.0.1:27018/shop'
     """
     return f"mongodb://{quote(name, safe='')}:{quote(password, safe='')}@{address}/{home}"
+
+
+def certificate_uri(address: str, home: str) -> str:
+    """Give the URI of who shows a certificate; which one, the client adds.
+
+    >>> certificate_uri("127.0.0.1:27018", "shop")
+    'mongodb://127.0.0.1:27018/shop?tls=true&authMechanism=MONGODB-X509&authSource=%24external'
+    """
+    options = "tls=true&authMechanism=MONGODB-X509&authSource=%24external"
+    return f"mongodb://{address}/{home}?{options}"
 
 
 def lines_to_try(uri: str, python: str) -> Iterable[str]:

@@ -4,20 +4,27 @@ Pure: randomness and time are handed in. The registry stores credentials, the pr
 conversations check them. Only what SCRAM needs is kept; the password is never stored.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 from scramp import ScramException, ScramMechanism
 
 from mdb_engine.exceptions import ConfigurationError
+from mdb_engine.subjects import canonical
 
+SCRAM_SHA_1: Final = "SCRAM-SHA-1"
 SCRAM_SHA_256: Final = "SCRAM-SHA-256"
 ROLES: Final = frozenset({"read", "readWrite"})
-SALT_BYTES: Final = 28
-"""What MongoDB itself takes for SCRAM-SHA-256."""
+SALT_BYTES: Final[Mapping[str, int]] = MappingProxyType({SCRAM_SHA_1: 16, SCRAM_SHA_256: 28})
+ITERATIONS: Final[Mapping[str, int]] = MappingProxyType(
+    {SCRAM_SHA_1: 10_000, SCRAM_SHA_256: 15_000}
+)
+"""What MongoDB itself takes."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -45,9 +52,11 @@ class Credential:
         disabled: refused at login, kept in the store.
         expires_at: aware UTC time from which it is refused; None for never.
         unlimited: the operator lifted the result limits for this credential (dumps).
+        plain: the password may also come as it is (PLAIN), over TLS.
+        x509: the subject of the certificate that opens it; "" for none.
 
     Raises:
-        ConfigurationError: the name or the role is not legal.
+        ConfigurationError: the name, the role or the subject is not legal.
     """
 
     name: str
@@ -57,6 +66,8 @@ class Credential:
     disabled: bool = False
     expires_at: datetime | None = None
     unlimited: bool = False
+    plain: bool = False
+    x509: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -64,6 +75,18 @@ class Credential:
             raise ConfigurationError(
                 f"the role of credential {self.name} must be readWrite or read"
             )
+        if self.x509 and self.x509 != canonical(self.x509):
+            raise ConfigurationError(f"the subject of credential {self.name} is spelled otherwise")
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """How it may be proven."""
+        others = {"MONGODB-X509": bool(self.x509), "PLAIN": self.plain}
+        return tuple(sorted([*self.scram, *(name for name, may in others.items() if may)]))
+
+    def same(self, other: "Credential") -> bool:
+        """Whether the other opens the same app by the same proofs: made anew it does not."""
+        return (self.app, self.scram, self.x509) == (other.app, other.scram, other.x509)
 
     def live(self, now: datetime) -> bool:
         """Whether it may log in at `now` (an aware time)."""
@@ -82,19 +105,34 @@ def check_name(name: str) -> None:
         )
 
 
-def derive(password: str, salt: bytes, iterations: int = 15_000) -> ScramKeys:
+def derive(password: str, salt: bytes, iterations: int = ITERATIONS[SCRAM_SHA_256]) -> ScramKeys:
     """The SCRAM-SHA-256 keys of a password. Takes some 8 ms: it is meant to be slow.
 
     Raises:
         ConfigurationError: the password is empty or holds characters that SASLprep forbids, or
             there are fewer than 4,096 iterations.
     """
+    return _derive(SCRAM_SHA_256, password, salt, iterations)
+
+
+def derive_sha_1(name: str, password: str, salt: bytes) -> ScramKeys:
+    """The SCRAM-SHA-1 keys of a login, by MongoDB's own rule: of a digest of name and password.
+
+    Raises:
+        ConfigurationError: the password is empty.
+    """
     if not password:
         raise ConfigurationError("the password is empty")
-    mechanism = ScramMechanism(SCRAM_SHA_256)
+    digest = hashlib.md5(f"{name}:mongo:{password}".encode(), usedforsecurity=False).hexdigest()
+    return _derive(SCRAM_SHA_1, digest, salt, ITERATIONS[SCRAM_SHA_1])
+
+
+def _derive(name: str, password: str, salt: bytes, iterations: int) -> ScramKeys:
+    if not password:
+        raise ConfigurationError("the password is empty")
     try:
-        _, stored, server, count = mechanism.make_auth_info(password, iterations, salt)
-    except ScramException:
+        _, stored, server, count = ScramMechanism(name).make_auth_info(password, iterations, salt)
+    except (ScramException, UnicodeEncodeError):
         # `from None`: scramp's own text may quote the password's characters.
         raise ConfigurationError("the password or its iteration count is not usable") from None
     return ScramKeys(salt, count, stored, server)
@@ -118,6 +156,8 @@ def to_document(credential: Credential) -> dict[str, Any]:
         "disabled": credential.disabled,
         "expires_at": credential.expires_at,
         "unlimited": credential.unlimited,
+        "plain": credential.plain,
+        "x509": credential.x509 or None,
     }
 
 
@@ -137,6 +177,8 @@ def from_document(document: Mapping[str, Any]) -> Credential:
             disabled=bool(document.get("disabled", False)),
             expires_at=_aware(document.get("expires_at")),
             unlimited=bool(document.get("unlimited", False)),
+            plain=document.get("plain") is True,
+            x509=_subject(document.get("x509")),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, ConfigurationError):
@@ -152,6 +194,11 @@ def _keys(stored: Mapping[str, Any]) -> ScramKeys:
         stored_key=bytes(stored["stored_key"]),
         server_key=bytes(stored["server_key"]),
     )
+
+
+def _subject(stored: Any) -> str:
+    """As it is spelled here: somebody may have written it by hand."""
+    return "" if stored is None else canonical(str(stored))
 
 
 def _aware(time: datetime | None) -> datetime | None:

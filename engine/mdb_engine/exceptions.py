@@ -16,6 +16,10 @@ class InitializationError(MongoDBEngineError, RuntimeError):
     """The cluster did not answer when we started."""
 
 
+class UnreachableError(InitializationError):
+    """The cluster cannot be reached; it may be later."""
+
+
 class NotInitializedError(MongoDBEngineError, RuntimeError):
     """The engine is used before `initialize()` or after `shutdown()`."""
 
@@ -237,6 +241,12 @@ class IndexOptionError(RefusedError):
     """An index has an option that nobody knows."""
 
     code, code_name = 197, "InvalidIndexSpecificationOption"
+
+
+class ReauthenticationRequiredError(RefusedError):
+    """What a client is logged in by has ended; drivers show another token by themselves."""
+
+    code, code_name, http_status = 391, "ReauthenticationRequired", 401
 
 
 class OverloadedError(RefusedError):

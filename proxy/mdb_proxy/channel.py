@@ -17,6 +17,7 @@ class Channel:
             verified; "" when it showed none.
         replica_set: the name of the set that its listener presents itself as; "" for a mongos.
         balanced: its listener may say that it stands behind a load balancer.
+        here: `host:port` under which the client may be told to find us; "" for unknown.
     """
 
     peer: str
@@ -25,3 +26,9 @@ class Channel:
     subject: str = ""
     replica_set: str = ""
     balanced: bool = False
+    here: str = ""
+
+    @property
+    def address(self) -> str:
+        """The client's, without its port."""
+        return self.peer.rpartition(":")[0] or self.peer

@@ -23,6 +23,18 @@ MongoURI = Annotated[str | None, typer.Option(help="The cluster; better in MONGO
 Database = Annotated[str | None, typer.Option(help="The physical database that holds all apps.")]
 Manifests = Annotated[Path | None, typer.Option(help="The folder of <slug>.json files.")]
 Listen = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where clients connect.")]
+Listeners = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--listen", metavar="WHERE", help="HOST:PORT, tls://HOST:PORT?..., unix:///PATH?...; often."
+    ),
+]
+Certificate = Annotated[Path | None, typer.Option(help="PEM: the chain, and perhaps the key.")]
+Key = Annotated[Path | None, typer.Option(help="PEM: the key, where it stands alone.")]
+ClientCA = Annotated[
+    Path | None, typer.Option("--tls-client-ca", help="PEM: who signs clients' certificates.")
+]
+ClientCertificates = Annotated[str | None, typer.Option(help="none, optional or required.")]
 Admin = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where the admin pages are.")]
 Workers = Annotated[str | None, typer.Option(help="Processes; auto: one for every core.")]
 Indexes = Annotated[bool | None, typer.Option("--apply-indexes", help="Make the indexes first.")]
@@ -35,14 +47,18 @@ def serve(
     mongo_uri: MongoURI = None,
     db_name: Database = None,
     manifests: Manifests = None,
-    listen: Listen = None,
+    listen: Listeners = None,
+    tls_certificate: Certificate = None,
+    tls_key: Key = None,
+    tls_client_ca: ClientCA = None,
+    tls_client_certificates: ClientCertificates = None,
     admin: Admin = None,
     workers: Workers = None,
     apply_indexes: Indexes = None,
     log_level: Level = None,
     log_format: Format = None,
 ) -> None:
-    """Serve clients until SIGTERM or Ctrl-C; SIGHUP reads the manifests again.
+    """Serve clients until SIGTERM or Ctrl-C; SIGHUP reads manifests and certificates again.
 
     Every option is also MDB_PROXY_<OPTION> in the environment and a key of mdb-proxy.toml.
     """
@@ -56,7 +72,7 @@ def _serve(flags: dict[str, Any]) -> None:
     import asyncio
 
     from mdb_engine.observability import configure_logging
-    from mdb_proxy.config import ProxySettings, format_address, load_settings
+    from mdb_proxy.config import ProxySettings, load_settings
 
     settings = load_settings(ProxySettings, flags)
     configure_logging(settings.log_level, settings.log_format)
@@ -64,7 +80,8 @@ def _serve(flags: dict[str, Any]) -> None:
     from mdb_proxy.startup import Ready, serve
 
     def ready(now: Ready) -> None:
-        typer.echo(f"listening on {format_address(now.host, now.port)}")
+        for name in now.names:
+            typer.echo(f"listening on {name}")
         if len(settings.db_name) < SHORT_NAME:
             typer.echo(f"mdb-proxy: {settings.db_name!r} is a short database name; {WHY}", err=True)
 
@@ -82,13 +99,18 @@ def health(listen: Listen = None) -> None:
     """Ask a running proxy for its hello; exit code 4 when it does not answer."""
     from pymongo import MongoClient
 
-    from mdb_proxy.config import Settings, load_settings, parse_address
+    from mdb_proxy.config import Settings, load_settings
 
     with one_sentence("mdb-proxy"):
-        host, port = parse_address(load_settings(Settings, {"listen": listen}).listen)
+        place = load_settings(Settings, {"listen": listen}).listening[0]
+        options: dict[str, Any] = {"tls": True, "tlsInsecure": True} if place.tls else {}
         client: MongoClient[dict[str, Any]]
         with MongoClient(
-            host, port, directConnection=True, serverSelectionTimeoutMS=5_000
+            place.path or place.host,
+            place.port or None,
+            directConnection=True,
+            serverSelectionTimeoutMS=5_000,
+            **options,
         ) as client:
             answer = client.admin.command("hello")
         if not answer.get("isWritablePrimary"):

@@ -9,14 +9,17 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import (
     AliasChoices,
+    BaseModel,
+    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -27,32 +30,25 @@ from pydantic_settings import (
 )
 
 from mdb_engine.exceptions import ConfigurationError
+from mdb_engine.manifest.proxying import Algorithm, RoleName, keys_of
+from mdb_proxy.auth import TokenRule
+from mdb_proxy.bounds import Bounds
+from mdb_proxy.doors import Entrances
+from mdb_proxy.listeners import (
+    Clients,
+    Keys,
+    Listening,
+    format_address,
+    parse_address,
+    read_listener,
+)
+
+__all__ = ["format_address", "parse_address"]
 
 PREFIX = "MDB_PROXY_"
-MAX_PORT = 65_535
 URI_NAMES = ("MDB_PROXY_MONGO_URI", "MONGO_URI")
 
 Chosen = TypeVar("Chosen", bound="Settings")
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Give host and port of `HOST:PORT`, `[IPv6]:PORT` or `:PORT` (every interface).
-
-    Raises:
-        ConfigurationError: not of that form, or the port is outside 0-65535.
-    """
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > MAX_PORT:
-        raise ConfigurationError(f"{text!r} is not an address; write it as HOST:PORT")
-    bare = host.removeprefix("[").removesuffix("]")
-    if ":" in bare and bare == host:
-        raise ConfigurationError(f"{text!r}: an IPv6 address stands in brackets, [::1]:27018")
-    return bare or "0.0.0.0", int(port)  # noqa: S104 - asked for by an empty host
-
-
-def format_address(host: str, port: int) -> str:
-    """Give `HOST:PORT`, with the brackets that IPv6 needs."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def cores() -> int:
@@ -83,7 +79,42 @@ class FileSource(PydanticBaseSettingsSource):
         return {key: value for value, key, _ in found if value is not None}
 
 
-class Settings(BaseSettings):
+class Issuer(BaseModel):
+    """`[[oidc]]`: whose tokens log in as the app that a claim names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    issuer: str
+    audience: str = Field(min_length=1)
+    jwks: str | None = Field(None, description="a file or a URL; else the issuer says where")
+    algorithms: tuple[Algorithm, ...] = Field(("RS256", "ES256"), min_length=1)
+    claim: str = Field(min_length=1, description="its value is the app's slug")
+    role: RoleName = "readWrite"
+    role_claim: str = Field("", description="its value is the role; a token without it is refused")
+    client_id: str = Field("", description="told to people's clients, so that they can ask there")
+    scopes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _source(self) -> Self:
+        keys_of(self.issuer, self.jwks)
+        return self
+
+    def rule(self) -> TokenRule:
+        """The rule that tokens are judged by."""
+        return TokenRule(
+            issuer=self.issuer,
+            audience=self.audience,
+            source=keys_of(self.issuer, self.jwks),
+            algorithms=self.algorithms,
+            claim=self.claim,
+            role=self.role,
+            role_claim=self.role_claim,
+            client=self.client_id,
+            scopes=self.scopes,
+        )
+
+
+class Settings(BaseSettings, Bounds):
     """What can be set; `mdb dev` embeds a server when no cluster is named."""
 
     model_config = SettingsConfigDict(
@@ -104,7 +135,16 @@ class Settings(BaseSettings):
         description="the physical database that holds all apps",
     )
     manifests: Path = Field(Path("manifests"), description="the folder of <slug>.json files")
-    listen: str = Field("127.0.0.1:27018", description="where clients connect; port 0 is any")
+    listen: str = Field(
+        "127.0.0.1:27018", description="where clients connect; several stand between blanks"
+    )
+    listeners: list[dict[str, Any]] = Field(
+        default_factory=list, description="the same as tables: `listen`, and what it has of its own"
+    )
+    tls_certificate: Path | None = Field(None, description="PEM: the chain, and perhaps the key")
+    tls_key: Path | None = Field(None, description="PEM: the key, where it stands alone")
+    tls_client_ca: Path | None = Field(None, description="PEM: who signs clients' certificates")
+    tls_client_certificates: Clients = Field("none", description="none, optional or required")
     admin: str | None = Field(None, description="where the admin pages are served")
     workers: int = Field(1, ge=0, description="processes; 0 or auto: one for every core")
     apply_indexes: bool = Field(False, description="make the manifests' indexes at start")
@@ -115,19 +155,68 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="auto: lines for people on a terminal, JSON elsewhere"
     )
+    oidc: tuple[Issuer, ...] = Field((), description="whose tokens log in")
+    sni_domain: str = Field(
+        "", pattern=r"^([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*)?$", description="<slug>.<domain> is a host"
+    )
+    sni_required: bool = Field(True, description="with it: no login without a host's name")
     data: Path = Field(Path(".mdb"), description="the folder of `mdb dev`; not used by `serve`")
 
-    @field_validator("listen", "admin")
+    @field_validator("listen", mode="before")
+    @classmethod
+    def _lines(cls, value: Any) -> Any:
+        return " ".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+    @field_validator("admin")
     @classmethod
     def _address(cls, value: str | None) -> str | None:
         if value is not None:
             parse_address(value)
         return value
 
+    @model_validator(mode="after")
+    def _places(self) -> Self:
+        try:
+            found = self.listening
+        except ConfigurationError as error:
+            raise ValueError(f"listen: {error}") from None
+        if not found:
+            raise ValueError("listen: there is nowhere to listen")
+        return self
+
+    @property
+    def listening(self) -> tuple[Listening, ...]:
+        """The listeners; the default one only where no other is named.
+
+        Raises:
+            ConfigurationError: one is not usable.
+        """
+        usual = Keys(
+            certificate=self.tls_certificate,
+            key=self.tls_key,
+            client_ca=self.tls_client_ca,
+            client_certificates=self.tls_client_certificates,
+        )
+        alone = not self.listeners or "listen" in self.model_fields_set
+        lines = [read_listener(line, {}, usual) for line in self.listen.split() if alone]
+        tables = [dict(table) for table in self.listeners]
+        return (*lines, *(read_listener(str(t.pop("listen", "")), t, usual) for t in tables))
+
+    @property
+    def bounds(self) -> Bounds:
+        """What clients may take, as a value of its own."""
+        return Bounds(**{name: getattr(self, name) for name in Bounds.model_fields})
+
     @field_validator("workers", mode="before")
     @classmethod
     def _auto(cls, value: Any) -> Any:
         return 0 if value == "auto" else value
+
+    @property
+    def entrances(self) -> Entrances:
+        """The ways in besides credentials."""
+        rules = tuple(each.rule() for each in self.oidc)
+        return Entrances(rules, self.sni_domain, not self.sni_required)
 
     @property
     def processes(self) -> int:
@@ -180,7 +269,8 @@ def _sentence(error: ValidationError) -> str:
         return "no cluster is named: give --mongo-uri or set MONGO_URI"
     if first["type"] == "extra_forbidden":
         return f"{name}: there is no such setting"
-    return f"{name}: {first['msg'].removeprefix('Value error, ')}"
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{name}: {said}" if name else said
 
 
 def _toml(kind: type[BaseSettings]) -> TomlConfigSettingsSource:

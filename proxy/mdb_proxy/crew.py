@@ -6,9 +6,10 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +39,12 @@ MAX_FAILURES: Final = 3
 GRACE_SECONDS: Final = 5.0
 STATUS_SECONDS: Final = 2.0
 PREPARE_SECONDS: Final = 30.0
+WATCH_SECONDS: Final = 5.0
+HANGING_SECONDS: Final = 15.0
+"""A worker whose loop does not come round in so long is not busy any more, it hangs."""
+
+ALIVE: Final = {"op": "alive"}
+JOIN: Final = {"op": "join"}
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 ENDINGS: Final[Mapping[int, Callable[[str], Exception]]] = {
@@ -64,6 +71,7 @@ class Worker:
         ready: it serves. failures: how often in a row it ended without having been ready.
         generation: of the manifests that it was started with. last: what it said at its end.
         idle: it has no clients, because it saw them off or has ended.
+        informed: when it was started the slugs were registered.
     """
 
     number: int
@@ -73,6 +81,7 @@ class Worker:
     generation: int = 0
     last: Report = field(default_factory=lambda: Report(""))
     idle: asyncio.Event = field(default_factory=_set)
+    informed: bool = True
 
     def release(self) -> None:
         """Let it end: it is needed no more."""
@@ -92,6 +101,7 @@ class Crew:
 
     Attributes:
         manifests: what they serve. restarting: is called when one is replaced.
+        hanging: is called when one does not answer any more.
     """
 
     def __init__(
@@ -102,6 +112,7 @@ class Crew:
     ) -> None:
         self.manifests = manifests
         self.restarting: Callable[[], None] = _unheard
+        self.hanging: Callable[[], None] = _unheard
         self._order, self._ended = order, ended
         self._generation = 0
         self._workers = [Worker(number) for number in range(1, order.workers + 1)]
@@ -147,6 +158,11 @@ class Crew:
                 for worker in self._workers
             ]
         return [task.result() for task in found]
+
+    async def registered(self) -> None:
+        """All slugs are in the ledger: workers may read it, those of now and those to come."""
+        self._order = replace(self._order, registered=True)
+        await self.ask(JOIN, STATUS_SECONDS)
 
     async def statuses(self) -> Sequence[Said | None]:
         """How each worker is."""
@@ -201,12 +217,14 @@ class Crew:
     async def _live(self, worker: Worker) -> bool:
         """One process from its start to its end; whether it was ready at some time."""
         worker.generation, worker.last = self._generation, Report("")
+        worker.informed = self._order.registered
         worker.idle.clear()
         process = worker.process = await asyncio.create_subprocess_exec(
             *COMMAND,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=environment(**{MULTIPROCESS: self._order.folder}),
+            pass_fds=tuple(self._order.handed.values()),
             start_new_session=True,
         )
         log.debug("worker.started", worker=worker.number, pid=process.pid)
@@ -227,6 +245,33 @@ class Crew:
             if not worker.last.code:
                 worker.last = Report("", max(code, 1), _how(worker.number, code))
             self._ended(process.pid)
+
+    async def watch(self) -> None:
+        """Replace workers that do not answer any more. Never ends.
+
+        Who is merely busy answers late, but long before the time is over; who was stopped together
+        with us is asked a second time.
+        """
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            ready = [worker for worker in self._workers if worker.ready]
+            async with asyncio.TaskGroup() as group:
+                for worker in ready:
+                    group.create_task(self._look_after(worker))
+
+    async def _look_after(self, worker: Worker) -> None:
+        process = worker.process
+        path = socket_of(Path(self._order.folder), worker.number)
+        for seconds in (HANGING_SECONDS, STATUS_SECONDS):
+            end = time.monotonic() + seconds
+            said = await question(path, ALIVE, seconds)
+            gone = worker.process is not process or not worker.ready
+            # Who ends refuses the question at once.
+            if said is not None or gone or time.monotonic() < end:
+                return
+        log.error("worker.hanging", worker=worker.number)
+        self.hanging()
+        worker.send(signal.SIGKILL)
 
     async def _followed(self, worker: Worker, process: Any) -> bool:
         """Hear what a worker reports until it ends."""
@@ -252,6 +297,8 @@ class Crew:
     async def _welcome(self, worker: Worker) -> None:
         """A worker is ready: with the others, when it has the manifests that they have."""
         worker.ready = True
+        if self._order.registered and not worker.informed:
+            await self._question(worker, JOIN, STATUS_SECONDS)
         if worker.generation != self._generation:
             log.info("worker.outdated", worker=worker.number)
             worker.send(signal.SIGTERM)

@@ -30,6 +30,7 @@ class Cursor:
         stream: it is a change stream.
         left: documents that may still be read; one more is an error. None: they are not counted.
         readable: the read scopes that it was opened with.
+        connection: the number of the client's connection that it was opened on.
     """
 
     app: str
@@ -44,6 +45,7 @@ class Cursor:
     stream: bool = False
     left: int | None = None
     readable: tuple[str, ...] = ()
+    connection: int = 0
 
 
 def not_found(number: int) -> CursorNotFoundError:
@@ -58,6 +60,19 @@ class Cursors:
         self._cursors: dict[int, tuple[Cursor, float]] = {}
         self._counts: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
+        self._born: dict[int, set[int]] = {}
+        self._doubted: dict[str, float] = {}
+
+    def doubt(self, app: str, now: float) -> None:
+        """The app may no longer read all that it could: cursors that we do not know may."""
+        self._doubted[app] = now
+
+    def trusts(self, app: str, now: float) -> bool:
+        """Whether no cursor can be left from when the app could read more."""
+        since = self._doubted.get(app)
+        if since is not None and now - since > SESSION_SECONDS:
+            del self._doubted[app]
+        return app not in self._doubted
 
     def admit(self, app: str, most: int, now: float) -> None:
         """Refuse a command that may open one cursor too many.
@@ -90,6 +105,8 @@ class Cursors:
         self._counts[cursor.app] += 1
         self._streams[cursor.app] += cursor.stream
         self._cursors[number] = (cursor, now)
+        if cursor.session is None:
+            self._born.setdefault(cursor.connection, set()).add(number)
 
     def owned(self, number: int, app: str, user: str) -> Cursor:
         """The cursor, when it is this user's.
@@ -109,6 +126,22 @@ class Cursors:
             if entry is not None:
                 self._counts[entry[0].app] -= 1
                 self._streams[entry[0].app] -= entry[0].stream
+                self._forget(number, entry[0])
+
+    def _forget(self, number: int, cursor: Cursor) -> None:
+        born = self._born.get(cursor.connection)
+        if cursor.session is None and born is not None:
+            born.discard(number)
+            if not born:
+                del self._born[cursor.connection]
+
+    def born(self, connection: int) -> dict[int, Cursor]:
+        """The cursors outside sessions that were opened on a connection, by number."""
+        return {number: self._cursors[number][0] for number in self._born.get(connection, ())}
+
+    def opened(self, connection: int) -> dict[int, Cursor]:
+        """All cursors that were opened on a connection, by number."""
+        return {n: each for n, (each, _) in self._cursors.items() if each.connection == connection}
 
     def close_in(self, sessions: Collection[bytes]) -> None:
         """Forget the cursors of sessions that ended."""
@@ -121,6 +154,11 @@ class Cursors:
     def of(self, app: str) -> dict[int, Cursor]:
         """The cursors of an app, by number."""
         return {n: cursor for n, (cursor, _) in self._cursors.items() if cursor.app == app}
+
+    @property
+    def total(self) -> int:
+        """How many cursors all apps have open."""
+        return len(self._cursors)
 
     def count(self, app: str) -> int:
         """How many cursors the app has open."""
@@ -139,11 +177,14 @@ class Cursors:
 class _Held:
     """One session: whose it is, when it was last used, where its newest transaction lives.
 
-    An ended transaction keeps its member: a commit may be asked for twice.
+    An ended transaction keeps its member: a commit may be asked for twice. `address`: the client's,
+    without a port, where it was used last; and by which `connection`.
     """
 
     user: str
     used: float
+    address: str = ""
+    connection: int = 0
     transaction: int | None = None
     member: str = ""
     open: bool = False
@@ -176,6 +217,33 @@ class Sessions:
         entry.used = now
         # The last in the dict is the last that was used.
         held[session] = entry
+
+    def note(self, app: str, session: bytes, address: str, connection: int = 0) -> None:
+        """Note from where a session was used."""
+        entry = self._apps.get(app, {}).get(session)
+        if entry is not None and address:
+            entry.address, entry.connection = address, connection
+
+    def begun(self, app: str, connection: int) -> list[tuple[bytes, str | None]]:
+        """The sessions with an open transaction that a connection used last, and its member."""
+        return [
+            (session, entry.member or None)
+            for session, entry in self._apps.get(app, {}).items()
+            if entry.open and entry.connection == connection
+        ]
+
+    def at(self, app: str, user: str, address: str) -> list[bytes]:
+        """The sessions that a user used last from an address."""
+        return [
+            session
+            for session, entry in self._apps.get(app, {}).items()
+            if (entry.user, entry.address) == (user, address)
+        ]
+
+    @property
+    def total(self) -> int:
+        """How many sessions of all apps the cluster knows, as far as we know."""
+        return sum(map(len, list(self._apps.values())))
 
     def admit(self, app: str, most: int, now: float) -> None:
         """Refuse a transaction that would be one too many.
@@ -226,6 +294,10 @@ class Sessions:
             for session, entry in self._apps.get(app, {}).items()
             if entry.open and entry.transaction is not None
         ]
+
+    def open_transactions(self, app: str) -> int:
+        """How many transactions of an app are open, as far as we know."""
+        return sum(entry.open for entry in list(self._apps.get(app, {}).values()))
 
     def end(self, app: str, sessions: Iterable[bytes]) -> None:
         """Forget sessions that ended."""

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from mdb_engine.scope import holdings
+
+TRY_AGAIN: Final = holdings.TRY_AGAIN
+"""What an app is told that must wait: drivers back off and retry (462)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +32,51 @@ class Exchange:
     time_ms: int | None = None
 
 
+class Origin(NamedTuple):
+    """Where a command came from: the client's address without a port, the connection's number."""
+
+    address: str = ""
+    connection: int = 0
+
+
+ANYWHERE: Final = Origin()
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A command for the other workers: each does its part of it, with what it remembers.
 
     Attributes:
         app, user: who asks. command: BSON, logical. one: the first that has a part is enough.
+        address: the client's, without a port.
     """
 
     app: str
     user: str
     command: bytes
     one: bool = False
+    address: str = ""
+
+
+KEYS: Final = "keys"
+PASSWORDS: Final = "passwords"
+"""Kinds of chores: of each only so many are done at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Slow work that the cluster has no part in: `work` is done beside the loop, gives bytes."""
+
+    work: Callable[[], bytes] = field(repr=False)
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came back: BSON of the reply, and `host:port` of the member that sent it.
 
-    `said`: instead of both, the replies of those workers that had a part in an `Ask`.
+    `said`: instead of both, the replies of those workers that had a part in an `Ask`. What a
+    `Chore` gave stands in `body`.
     """
 
     body: bytes
@@ -76,7 +107,7 @@ class Forward:
     turn: str = ""
 
 
-Steps = Generator[Exchange | Ask, Answer, bytes]
+Steps = Generator[Exchange | Ask | Chore, Answer, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +125,19 @@ class Close:
     """The client broke the protocol: no answer, close. The reason is for the log."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A member of the cluster, as this process has it.
+
+    Attributes:
+        up: it can be read from. busy: commands on their way to it. connections: open ones.
+    """
+
+    up: bool
+    busy: int = 0
+    connections: int = 0
 
 
 Decision = Reply | Forward | Run | Close

@@ -11,6 +11,7 @@ from typing import Final
 from mdb_engine.credentials import Credential
 from mdb_engine.scope.holdings import Holdings
 from mdb_engine.scope.model import Features, Limits, Role, Scope
+from mdb_proxy.auth import Doors, Guest, Holder
 
 UNLIMITED: Final = 2**31 - 1
 """As many results as a count on the wire can say."""
@@ -26,6 +27,8 @@ class Directory:
         address: `host:port` that replies name. version: the cluster's, as text.
         max_wire_version: what `hello` may advertise. holdings: what the apps have stored.
         confirmed: when the ledger was read, in seconds of the process's clock.
+        unread: it was not read yet: nobody can be told from anybody.
+        doors: the ways in besides credentials. unreadable: stored documents that are none.
     """
 
     scopes: Mapping[str, Scope]
@@ -37,6 +40,9 @@ class Directory:
     features: Features = field(default_factory=Features)
     holdings: Holdings = field(default_factory=Holdings)
     confirmed: float = inf
+    doors: Doors = field(default_factory=Doors)
+    unreadable: int = 0
+    unread: bool = False
 
     def credential(self, name: str, now: datetime) -> Credential | None:
         """The credential that may log in under that name; None when there is none."""
@@ -45,18 +51,42 @@ class Directory:
             return None
         return found
 
-    def scope(self, credential: Credential, now: datetime) -> Scope | None:
+    def subject(self, subject: str, now: datetime) -> Holder | None:
+        """Who a certificate of that subject opens the door for; None for nobody.
+
+        What is stored has the last word over what manifests say: it can be disabled.
+        """
+        if not subject:
+            return None
+        stored = [each for each in self.credentials.values() if each.x509 == subject]
+        if stored:
+            return self.credential(stored[0].name, now) if len(stored) == 1 else None
+        guest = self.doors.subjects.get(subject)
+        return guest if guest is not None and guest.app in self.scopes else None
+
+    def scope(self, holder: Holder, now: datetime) -> Scope | None:
         """The scope of a logged-in client; None when its app or its credential has gone.
 
         A credential that was made anew under the same name is another one. The role and the
         lifted limits are those that it has now.
         """
-        current = self.credential(credential.name, now)
-        if current is None or (current.app, current.scram) != (credential.app, credential.scram):
+        if isinstance(holder, Guest):
+            return self._of_guest(holder, now)
+        current = self.credential(holder.name, now)
+        if current is None or not current.same(holder):
             return None
         scope = self.scopes[current.app]
         limits = _lifted(scope.limits) if current.unlimited else scope.limits
         return replace(scope, role=Role(current.role), limits=limits)
+
+    def _of_guest(self, guest: Guest, now: datetime) -> Scope | None:
+        """While the rule stands that let the guest in; when a token ends is looked at elsewhere."""
+        if guest.rule is None:
+            stands = self.subject(guest.name, now) == guest
+        else:
+            stands = guest.rule in self.doors.tokens
+        scope = self.scopes.get(guest.app)
+        return replace(scope, role=Role(guest.role)) if stands and scope is not None else None
 
 
 def captured(before: Directory, after: Directory) -> dict[str, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from mdb_engine.exceptions import (
     DuplicateSectionError,
     MissingDatabaseError,
     NotSupportedInTransactionError,
+    OverloadedError,
     QueryValidationError,
     RefusedError,
     SectionInBodyError,
@@ -141,7 +142,7 @@ def refusal(error: RefusedError) -> bytes:
     return encode({
         **_said(error),
         **({"at": error.at} if error.at else {}),
-        **({"baseBackoffMS": BACKOFF_MS} if error.labels else {}),
+        **({"baseBackoffMS": BACKOFF_MS} if isinstance(error, OverloadedError) else {}),
     })  # fmt: skip
 
 

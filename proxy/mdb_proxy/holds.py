@@ -23,11 +23,20 @@ from mdb_engine.scope.commands import rewrite
 from mdb_engine.scope.model import Physical, Where
 from mdb_engine.scope.names import type_name
 from mdb_engine.scope.replies import Asked, answer
-from mdb_proxy import envelope
+from mdb_proxy import envelope, strays
 from mdb_proxy.cursors import Cursor, not_found
 from mdb_proxy.decisions import Answer, Decision, Exchange, Forward, Reply, Run, Steps
 from mdb_proxy.lsids import ids_in, lsid, mapped
-from mdb_proxy.tenant import Asking, Send, ask, counted, in_session, remaining
+from mdb_proxy.tenant import (
+    Asking,
+    Send,
+    ask,
+    broken_off,
+    counted,
+    in_session,
+    open_transaction,
+    remaining,
+)
 
 _CURSOR_NOT_FOUND: Final = 43
 
@@ -41,9 +50,10 @@ def get_more(asking: Asking, send: Send) -> Decision:
     try:
         cursor = _granted(asking, number)
     except CursorNotFoundError:
-        if not asking.peers:
-            raise
-        return Run(_elsewhere(asking, number, send))
+        members = () if asking.peers else strays.members(asking)
+        if not (asking.peers or members):
+            raise strays.unknown(asking) from None
+        return Run(_elsewhere(asking, members, send))
     session = asking.session()
     _check_ownership(asking, cursor, session)
     fields = dict(in_session(asking, physical, session).command)
@@ -70,16 +80,29 @@ def _granted(asking: Asking, number: int) -> Cursor:
     cursor = asking.cursors.owned(number, asking.app, asking.user)
     if not set(cursor.readable) <= set(asking.scope.readable):
         asking.cursors.close([number])
+        asking.cursors.doubt(asking.app, asking.tick())
         raise not_found(number)
     return cursor
 
 
-def _elsewhere(asking: Asking, number: int, send: Send) -> Steps:
+def _elsewhere(asking: Asking, members: tuple[str, ...], send: Send) -> Steps:
     """A cursor that this worker does not know: who knows it goes on with it for us."""
-    found = yield ask(asking, one=True)
-    if not found.said:
-        raise not_found(number)
-    return send(found.said[0])
+    if asking.peers:
+        found = yield ask(asking, one=True)
+        if found.said:
+            return send(found.said[0])
+        members = strays.members(asking)
+    try:
+        return (
+            yield from strays.searched(
+                asking, members, lambda asked, cursor: _followed(asking, asked, cursor, send)
+            )
+        )
+    except CursorNotFoundError as error:
+        held = open_transaction(asking)
+        if held is None:
+            raise
+        return (yield from broken_off(asking, *held, error))
 
 
 def _not_long(value: Any, field: str, at: str) -> TypeMismatchError:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from bson.int64 import Int64
+from bson.objectid import ObjectId
 
 from mdb_engine.exceptions import (
     APIVersionError,
@@ -19,7 +20,7 @@ from mdb_engine.rawbson import Array, Document
 from mdb_engine.scope.commands import COMMANDS
 from mdb_engine.scope.model import Role, Scope
 from mdb_engine.scope.names import not_authorized
-from mdb_proxy.auth import MECHANISMS
+from mdb_proxy.auth import ADVERTISED, MECHANISMS, Guest, Holder
 from mdb_proxy.channel import Channel
 from mdb_proxy.directory import Directory
 from mdb_proxy.envelope import check_fields
@@ -36,15 +37,33 @@ SESSION_MINUTES: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is logged in: the credential's name, and what it opens now."""
+    """Who is logged in, and what that opens now.
+
+    Attributes:
+        mechanisms: by which it may log in. source: where its name is known; "" for at home.
+    """
 
     name: str
     scope: Scope
+    mechanisms: tuple[str, ...] = ADVERTISED
+    source: str = ""
+
+    @classmethod
+    def of(cls, holder: Holder, scope: Scope) -> Caller:
+        """Who is logged in; guests are known elsewhere, as MongoDB says it of them."""
+        if isinstance(holder, Guest):
+            return cls(holder.name, scope, ("external",), "$external")
+        return cls(holder.name, scope, holder.mechanisms)
+
+    @property
+    def home(self) -> str:
+        """The database that the app calls its own."""
+        return self.scope.home[0]
 
     @property
     def db(self) -> str:
-        """The database that the app calls its own."""
-        return self.scope.home[0]
+        """The database of its name."""
+        return self.source or self.home
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +75,7 @@ class Visit:
         channel: how the client came. connection: its number.
         now: wall clock. started: when the process began. clients: connections of the app.
         random: so many random bytes. compressors: what the listener offers.
+        service: which process this is, 12 bytes.
     """
 
     directory: Directory
@@ -67,6 +87,7 @@ class Visit:
     random: Callable[[int], bytes]
     compressors: tuple[str, ...]
     clients: int = 1
+    service: bytes = bytes(12)
 
     @property
     def known(self) -> Caller:
@@ -105,7 +126,7 @@ def _nothing(_command: Mapping[str, Any], _visit: Visit) -> dict[str, Any]:
 
 
 def _hello(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
-    """We present ourselves as a mongos: it names no hosts, so any port mapping works.
+    """What drivers ask first.
 
     Without a `topologyVersion` drivers do not open a second connection that waits for news.
     """
@@ -114,7 +135,7 @@ def _hello(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
     reply: dict[str, Any] = {
         **({"helloOk": True} if command.get("helloOk") is True else {}),
         primary: True,
-        "msg": "isdbgrid",
+        **_presented(command, visit),
         "maxBsonObjectSize": MAX_BSON,
         "maxMessageSizeBytes": MAX_FILL,
         "maxWriteBatchSize": MAX_BATCH,
@@ -131,8 +152,31 @@ def _hello(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
         reply["compression"] = [name for name in names if name in visit.compressors]
     if "saslSupportedMechs" in command:
         # The same for every name, so that names cannot be found out.
-        reply["saslSupportedMechs"] = list(MECHANISMS)
+        reply["saslSupportedMechs"] = list(ADVERTISED)
     return reply
+
+
+def _presented(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
+    """What we are taken for. A mongos names no hosts, so any port mapping works.
+
+    A replica set of one is for URIs that name a set: its only member is where the client came to.
+    Behind a balancer who asks for it is told which process it reached; such a client keeps its
+    cursors and transactions on their connection.
+    """
+    channel = visit.channel
+    if channel.replica_set:
+        member = dict.fromkeys(("primary", "me"), channel.here)
+        written = {"lastWriteDate": visit.now}
+        return {
+            "setName": channel.replica_set,
+            "setVersion": 1,
+            "secondary": False,
+            "hosts": [channel.here],
+            **member,
+            "lastWrite": written,
+        }
+    asks = channel.balanced and command.get("loadBalanced") is True
+    return {"msg": "isdbgrid", **({"serviceId": ObjectId(visit.service)} if asks else {})}
 
 
 def _check_metadata(client: Any) -> None:
@@ -164,7 +208,7 @@ def _build_info(_command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
 def roles(caller: Caller) -> list[dict[str, str]]:
     """The roles that a user of a private cluster would have."""
     names = ("readWrite", "dbAdmin") if caller.scope.role is Role.READ_WRITE else ("read",)
-    return [{"role": name, "db": caller.db} for name in names]
+    return [{"role": name, "db": caller.home} for name in names]
 
 
 _READ: Final = ("find", "listCollections", "listIndexes", "collStats", "dbStats")
@@ -179,7 +223,7 @@ def _connection_status(command: Mapping[str, Any], visit: Visit) -> dict[str, An
     }
     if command.get("showPrivileges") is True:
         actions = [*_READ, *(_WRITE if caller.scope.role is Role.READ_WRITE else ())]
-        resource = {"db": caller.db, "collection": ""}
+        resource = {"db": caller.home, "collection": ""}
         info["authenticatedUserPrivileges"] = [{"resource": resource, "actions": actions}]
     return {"authInfo": info}
 
@@ -194,7 +238,7 @@ def _users_info(command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
     if wanted not in (1, name):
         return {"users": []}
     user = {"_id": f"{db}.{name}", "user": name, "db": db, "roles": roles(visit.known)}
-    return {"users": [{**user, "mechanisms": list(MECHANISMS)}]}
+    return {"users": [{**user, "mechanisms": list(visit.known.mechanisms)}]}
 
 
 def _denied(command: Mapping[str, Any]) -> UnauthorizedError:
@@ -225,7 +269,7 @@ def _server_status(_command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
     return {
         "host": visit.directory.address,
         "version": visit.directory.version,
-        "process": "mongos",
+        "process": "mongod" if visit.channel.replica_set else "mongos",
         "pid": Int64(0),
         "uptime": up,
         "uptimeMillis": Int64(int(up * 1000)),
@@ -274,7 +318,8 @@ def _is_db_grid(_command: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
 
 
 ELSEWHERE: Final = (
-    "endSessions", "killSessions", "logout", "refreshSessions", "saslContinue", "saslStart",
+    "authenticate", "endSessions", "killSessions", "logout", "refreshSessions", "saslContinue",
+    "saslStart",
 )  # fmt: skip
 """Commands that neither the kernel's table nor this one holds."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from mdb_engine.exceptions import RefusedError
 from mdb_engine.scope.commands import ALIASES, COMMANDS
 from mdb_proxy.auth import MECHANISMS
+from mdb_proxy.decisions import Backend
 from mdb_proxy.local import ELSEWHERE, LOCAL
 
 BUCKETS: Final = (
@@ -17,6 +18,7 @@ BUCKETS: Final = (
 )  # fmt: skip
 """Seconds."""
 
+GONE: Final = Backend(up=False)
 UNKNOWN_APP: Final = "_unknown"
 OTHER: Final = "other"
 NAMES: Final = frozenset({*COMMANDS, *ALIASES, *LOCAL, *ELSEWHERE})
@@ -46,7 +48,12 @@ class Reloads:
             self._last.set(now)
 
 
-Look = tuple[Callable[[str], int], Callable[[str], int]]
+Number = Callable[[str], int]
+"""Something of an app."""
+
+
+def _zero(_app: str) -> int:
+    return 0
 
 
 class Metrics:
@@ -68,20 +75,44 @@ class Metrics:
         self._cursors = self._made(Gauge, "cursors_open", "app")
         self._suspensions = self._made(Counter, "suspensions", "app")
         self._indexes = self._made(Counter, "auto_indexes", "app", "outcome")
-        self._look: Look | None = None
-        self._seconds = Histogram(
-            "mdb_proxy_command_duration_seconds",
-            "From a command to its answer.",
-            ("app", "command"),
+        self._unreadable = Gauge(
+            "mdb_proxy_unreadable_credentials",
+            "Stored documents that are no credentials.",
             registry=self.registry,
-            buckets=BUCKETS,
+            multiprocess_mode="livemax",
         )
+        self._came = self._made(Counter, "arrivals", "listener", "outcome")
+        self._inside = self._made(Gauge, "listener_connections", "listener")
+        self._dropped = self._made(Counter, "clients_dropped", "reason")
+        self._malformed = self._made(Counter, "decoding_errors")
+        self._throttled = self._made(Counter, "throttled_logins")
+        self._received = self._made(Counter, "request_bytes", "app")
+        self._sent = self._made(Counter, "response_bytes", "app")
+        self._build = self._made(Gauge, "build_info", "version", mode="livemax")
+        self._transactions = self._made(Gauge, "transactions_open", "app")
+        self._up = self._made(Gauge, "backend_up", "backend", mode="livemin")
+        self._pools = self._made(Gauge, "backend_pool_connections", "backend", "state")
+        self._behind = self._timed("backend_duration", "The cluster's share of it.", "command")
+        self._members: set[str] = set()
+        self._backends: Callable[[], Mapping[str, Backend]] = dict
+        self._look: tuple[tuple[Any, Number], ...] = ()
+        self._connected: Number = _zero
+        text = "From a command to its answer."
+        self._seconds = self._timed("command_duration", text, "app", "command")
 
-    def _made(self, kind: type[Any], name: str, *labels: str) -> Any:
+    def _timed(self, name: str, text: str, *labels: str) -> Histogram:
+        name = f"mdb_proxy_{name}_seconds"
+        return Histogram(name, text, labels, registry=self.registry, buckets=BUCKETS)
+
+    def _made(self, kind: type[Any], name: str, *labels: str, mode: str = "livesum") -> Any:
         text = f"{name.replace('_', ' ').capitalize()}."
         # Of several processes the living ones are added up.
-        mode = {"multiprocess_mode": "livesum"} if kind is Gauge else {}
-        return kind(f"mdb_proxy_{name}", text, labels, registry=self.registry, **mode)
+        more = {"multiprocess_mode": mode} if kind is Gauge else {}
+        return kind(f"mdb_proxy_{name}", text, labels, registry=self.registry, **more)
+
+    def built(self, version: str) -> None:
+        """Say which version this is."""
+        self._child(self._build, version).set(1)
 
     def know(self, apps: Collection[str]) -> None:
         """These apps have a label from now on; those before them keep theirs."""
@@ -93,6 +124,10 @@ class Metrics:
         app, name = self._app(app), name if name in NAMES else OTHER
         self._child(self._commands, app, name, outcome).inc()
         self._child(self._seconds, app, name).observe(seconds)
+
+    def answered(self, name: str, seconds: float) -> None:
+        """The cluster has answered a command of ours."""
+        self._child(self._behind, name if name in NAMES else OTHER).observe(seconds)
 
     def refusal(self, app: str, code: int) -> None:
         """Our rules refused a command."""
@@ -111,19 +146,63 @@ class Metrics:
         known = mechanism if mechanism in MECHANISMS else OTHER
         self._child(self._attempts, known, REASONS.get(code, OTHER) if code else OK).inc()
 
-    def watch(self, connections: Callable[[str], int], cursors: Callable[[str], int]) -> None:
+    def unreadable(self, documents: int) -> None:
+        """So many documents among the credentials are none."""
+        self._unreadable.set(documents)
+
+    def throttled(self) -> None:
+        """A login was not looked at, because others before it failed."""
+        self._throttled.inc()
+
+    def arrived(self, listener: str, outcome: str, inside: int) -> None:
+        """Somebody came to a listener and was let in (OK) or not; so many are inside now."""
+        self._child(self._came, listener, outcome).inc()
+        self.inside(listener, inside)
+
+    def inside(self, listener: str, count: int) -> None:
+        """So many came by a listener and have not left."""
+        self._child(self._inside, listener).set(count)
+
+    def dropped(self, reason: str) -> None:
+        """We closed a connection because of the time that it took; `reason` from a table."""
+        self._child(self._dropped, reason).inc()
+
+    def malformed(self) -> None:
+        """What a client sent was not the protocol."""
+        self._malformed.inc()
+
+    def moved(self, app: str, received: int, sent: int) -> None:
+        """A message and its answer, in bytes."""
+        app = self._app(app)
+        self._child(self._received, app).inc(received)
+        self._child(self._sent, app).inc(sent)
+
+    def watch(self, connections: Number, cursors: Number, transactions: Number = _zero) -> None:
         """Ask these for an app's numbers whenever somebody looks, from whatever thread."""
-        self._look = (connections, cursors)
+        self._connected = connections
+        self._look = (
+            (self._connections, connections),
+            (self._cursors, cursors),
+            (self._transactions, transactions),
+        )
+
+    def watch_backends(self, backends: Callable[[], Mapping[str, Backend]]) -> None:
+        """Ask this for the cluster's members whenever somebody looks."""
+        self._backends = backends
 
     def look(self) -> None:
         """Bring up to date what is asked for."""
-        if self._look is None:
-            return
-        connections, cursors = self._look
-        for app in (*self._apps, UNKNOWN_APP):
-            self._child(self._connections, app).set(connections(app))
-        for app in self._apps:
-            self._child(self._cursors, app).set(cursors(app))
+        now = dict(self._backends())
+        self._members |= now.keys()
+        for name, backend in (dict.fromkeys(self._members, GONE) | now).items():
+            self._child(self._up, name).set(backend.up)
+            self._child(self._pools, name, "busy").set(backend.busy)
+            self._child(self._pools, name, "open").set(backend.connections)
+        for family, number in self._look:
+            for app in self._apps:
+                self._child(family, app).set(number(app))
+        if self._look:
+            self._child(self._connections, UNKNOWN_APP).set(self._connected(UNKNOWN_APP))
 
     def page(self) -> bytes:
         """All numbers, as Prometheus reads them."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from mdb_engine.exceptions import CursorNotFoundError
 from mdb_engine.rawbson import Document, encode
-from mdb_proxy.decisions import Ask, Decision, Forward, Reply
+from mdb_proxy.decisions import Ask, Decision, Forward, Origin, Reply
 from mdb_proxy.holds import (
     about,
     forget,
@@ -44,7 +44,8 @@ def for_another(tools: Tools, ask: Ask) -> Decision | None:
         return None
     command = dict(Document(ask.command))
     rule = RULES.get(next(iter(command)))
-    asking = replace(tools.asking(command, scope, ask.user), peers=False)
+    asking = tools.asking(command, scope, ask.user, Origin(ask.address))
+    asking = replace(asking, peers=False, members=tuple)
     return None if rule is None else rule(asking)
 
 

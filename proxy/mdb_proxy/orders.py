@@ -33,19 +33,24 @@ class Order:
 
     Attributes:
         number: from 1. workers: how many there are. folder: of the sockets.
-        mongo_uri: holds a password. manifests: packed.
+        mongo_uri: holds a password. manifests, entrances: packed. bounds: a worker's part.
+        listeners: as JSON. handed: descriptors of sockets, by the listener's number.
+        registered: their slugs are in the ledger; before that no worker may read it.
     """
 
     number: int
     workers: int
     mongo_uri: str = field(repr=False)
     db_name: str
-    host: str
-    port: int
+    listeners: list[str]
     folder: str
     log_level: str
     log_format: str
     manifests: list[str] = field(default_factory=list, repr=False)
+    entrances: dict[str, Any] = field(default_factory=dict, repr=False)
+    handed: dict[str, int] = field(default_factory=dict)
+    bounds: dict[str, Any] = field(default_factory=dict)
+    registered: bool = True
 
     def line(self) -> bytes:
         """The order as the worker reads it."""

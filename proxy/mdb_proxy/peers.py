@@ -11,6 +11,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,9 +89,13 @@ class Peers:
     def __init__(self, folder: Path, others: Sequence[int]) -> None:
         self._paths = [socket_of(folder, number) for number in others]
 
+    async def everybody(self, asked: Said) -> list[Said | None]:
+        """What each says; None of one that does not."""
+        return list(await asyncio.gather(*(question(path, asked) for path in self._paths)))
+
     async def ask(self, ask: Ask) -> tuple[bytes, ...]:
         """The replies of those that have a part; of the first, when one is enough."""
-        asked = {"op": "ask", "app": ask.app, "user": ask.user, "command": ask.command}
+        asked = {"op": "ask", **asdict(ask)}
         said: list[bytes] = []
         async with asyncio.TaskGroup() as group:
             waiting = {group.create_task(question(path, asked)) for path in self._paths}

@@ -1,10 +1,138 @@
-"""A port that several processes will listen at: kept free for them, without taking a client."""
+"""The places where clients come: ports and Unix sockets, one's own or shared by several processes.
+
+A port that several processes will listen at is kept free for them, without taking a client; a Unix
+socket is made once, and handed to them as it listens.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from mdb_proxy.listeners import Listening, format_address
+
+BACKLOG: Final = 1024
+"""Connections that may wait to be accepted; the system may allow less."""
+
+
+@contextmanager
+def listening_at(
+    listening: Listening, handed: int | None = None, *, shared: bool = False
+) -> Iterator[Sequence[socket.socket]]:
+    """Listen while the block runs. `handed`: the descriptor of a socket that listens already.
+
+    Raises:
+        OSError: the place is taken, or cannot be had.
+    """
+    with ExitStack() as stack:
+        if handed is not None:
+            found = [stack.enter_context(socket.socket(fileno=handed))]
+        elif listening.path:
+            found = [stack.enter_context(unix_socket(Path(listening.path), listening.mode))]
+        else:
+            found = _bound(stack, listening.host, listening.port, shared=shared)
+        for each in found:
+            each.setblocking(False)
+        yield found
+
+
+def _bound(stack: ExitStack, host: str, port: int, *, shared: bool) -> list[socket.socket]:
+    found = []
+    for family, *_, address in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+        made = stack.enter_context(_socket(family, socket.SO_REUSEADDR))
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            made.bind((address[0], port, *address[2:]))
+            made.listen(BACKLOG)
+        except OSError as error:
+            said = (error.strerror or "cannot listen").lower()
+            raise OSError(error.errno, f"{format_address(host, port)}: {said}") from None
+        port = made.getsockname()[1]
+        found.append(made)
+    return found
+
+
+@contextmanager
+def unix_socket(path: Path, mode: int) -> Iterator[socket.socket]:
+    """Listen at a path while the block runs; what a process that has gone left there is replaced.
+
+    Raises:
+        OSError: somebody listens there, or the file is no socket.
+    """
+    _make_room(path)
+    # Under another name until it has its mode: nobody comes too early.
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
+        try:
+            made.bind(str(fresh))
+            fresh.chmod(mode)
+            made.listen(BACKLOG)
+            fresh.rename(path)
+        except OSError as error:
+            fresh.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        ours = path.stat().st_ino
+        try:
+            yield made
+        finally:
+            with suppress(OSError):
+                if path.stat().st_ino == ours:
+                    path.unlink()
+
+
+def _make_room(path: Path) -> None:
+    """Remove a socket that nobody listens at."""
+    try:
+        there = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(there.st_mode):
+        raise OSError(errno.EEXIST, "There is a file that is no socket", str(path))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except OSError as error:  # BlockingIOError: its queue is full, so somebody is there
+            if error.errno not in (errno.EAGAIN, errno.EWOULDBLOCK):
+                raise
+    raise OSError(errno.EADDRINUSE, f"{path}: address already in use", str(path))
+
+
+@contextmanager
+def kept(
+    listeners: Sequence[Listening],
+) -> Iterator[tuple[Sequence[Listening], dict[str, int]]]:
+    """Hold all places for other processes while the block runs.
+
+    Gives the listeners with their real ports, and by their number the descriptors to hand down.
+
+    Raises:
+        OSError: a place is taken, or cannot be had.
+    """
+    handed = {}
+    found = []
+    with ExitStack() as stack:
+        for number, each in enumerate(listeners):
+            if each.path:
+                (made,) = stack.enter_context(listening_at(each))
+                handed[str(number)] = made.fileno()
+                found.append(each)
+            else:
+                port = stack.enter_context(reserved(each.host, each.port))
+                found.append(each.model_copy(update={"port": port}))
+        yield found, handed
 
 
 @contextmanager

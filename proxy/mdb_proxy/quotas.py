@@ -17,6 +17,9 @@ from mdb_engine.scope.model import Limits
 OVERDUE_SECONDS: Final = 10.0
 """How much longer than allowed a command may take before its app is suspended."""
 
+SEARCHES_PER_SECOND: Final = 20
+"""For cursors that nobody on this host knows; each may cost a question to every member."""
+
 SHARED: Final = (
     "max_change_streams",
     "max_connections",
@@ -52,6 +55,7 @@ class Quotas:
         self._late: dict[int, str] = {}
         self._numbers = count()
         self._buckets: dict[str, tuple[float, float]] = {}
+        self._searches: dict[str, tuple[float, int]] = {}
 
     @contextmanager
     def flight(self, app: str, most: int, end: float = inf) -> Iterator[None]:
@@ -104,6 +108,14 @@ class Quotas:
             self._buckets[app] = (left, now)
             raise OverloadedError(TRY_AGAIN)
         self._buckets[app] = (left - 1.0, now)
+
+    def search(self, app: str, now: float) -> bool:
+        """Whether an app may have the members asked for a cursor once more; `now` in seconds."""
+        since, count = self._searches.get(app, (now, 0))
+        if now - since >= 1.0:
+            since, count = now, 0
+        self._searches[app] = (since, count + 1)
+        return count < SEARCHES_PER_SECOND
 
     def in_flight(self, app: str) -> int:
         """Commands of an app that are on their way."""

@@ -30,6 +30,8 @@ from mdb_engine.registry.survey import survey
 from mdb_engine.scope.holdings import Holdings
 from mdb_engine.scope.model import Features, Role, Scope
 from mdb_proxy.directory import Directory
+from mdb_proxy.doors import Entrances, doors
+from mdb_proxy.keyring import FETCH_SECONDS, KeyRing
 from mdb_proxy.metrics import FAILED, OK
 from mdb_proxy.quotas import shared
 from mdb_proxy.upstream import OLDEST_WIRE_VERSION
@@ -82,11 +84,13 @@ class Household:
     """The current directory, and what it is made of.
 
     Attributes:
+        opened: the stores were read once.
         stale: the last attempt to build it anew failed; the one before it serves.
         views: physical view -> what it reads.
         workers: processes that share what an app may hold at a time.
         changed: is told of every new directory, and of the one before it.
         yielding: whether something still runs under names that a claim took.
+        entrances: the ways in that the settings know. ring: the keys of issuers.
         router: what this process is called where routers report. claimed: slugs that wait for it.
     """
 
@@ -95,13 +99,17 @@ class Household:
     cluster: Cluster
     address: str
     secret: bytes = field(default=b"", repr=False)
-    current: Directory = field(default_factory=lambda: Directory({}, {}, b""))
+    current: Directory = field(default_factory=lambda: Directory({}, {}, b"", unread=True))
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
     stale: bool = False
     holdings: Holdings = field(default_factory=Holdings)
     views: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     workers: int = 1
     changed: Callable[[Directory, Directory], None] = _unheard
     yielding: Callable[[], bool] = bool
+    entrances: Entrances = field(default_factory=Entrances)
+    ring: KeyRing = field(default_factory=KeyRing)
+    unreadable: tuple[str, ...] = ()
     router: str = field(default_factory=lambda: token_hex(8))
     claimed: frozenset[str] = frozenset()
 
@@ -135,8 +143,12 @@ class Household:
         self.secret = await secrets.proxy_secret(self.database)
         await self.survey()
         await self.refresh()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FETCH_SECONDS):
+                await self.read_keys()
         await routers.prepare(self.database)
         await self.report()
+        self.opened.set()
 
     async def report(self) -> None:
         """Say that this process lives, and which claims it honours."""
@@ -145,6 +157,8 @@ class Household:
 
     async def leave(self) -> None:
         """Nobody has to wait for this process any more; if that cannot be said, a while longer."""
+        if not self.opened.is_set():
+            return
         with suppress(PyMongoError, TimeoutError):
             async with asyncio.timeout(FOLLOW_SECONDS):
                 await routers.leave(self.database, self.router)
@@ -158,6 +172,9 @@ class Household:
     def swap(self, plan: Plan) -> None:
         """Serve by these manifests and this directory from now on."""
         before, self.current = self.current, plan.directory
+        self.ring.want({rule.source for rule in plan.directory.doors.tokens})
+        if plan.manifests is not self.manifests:
+            self.ring.forget()
         self.manifests = plan.manifests
         self.changed(before, self.current)
 
@@ -165,7 +182,8 @@ class Household:
         """What manifests would make of the stores as they are now; nothing is changed."""
         read = time.monotonic()
         entries = await ledger.entries(self.database)
-        known = await credentials.read_all(self.database)
+        stored = await credentials.read_all(self.database)
+        self._tell(stored.unreadable)
         self.claimed = frozenset(s for s, entry in entries.items() if entry.state == CLAIMED)
         scopes = {
             slug: self._scope(manifest, entries)
@@ -174,7 +192,7 @@ class Household:
         }
         directory = Directory(
             scopes,
-            known,
+            stored.known,
             self.secret,
             self.address,
             self.cluster.version,
@@ -182,8 +200,28 @@ class Household:
             self.cluster.features,
             self.holdings,
             read,
+            doors(self.entrances, (m for m in manifests.values() if m.active), self.ring),
+            len(stored.unreadable),
         )
         return Plan(manifests, directory)
+
+    def _tell(self, unreadable: tuple[str, ...]) -> None:
+        """Log once what is stored among the credentials and is none."""
+        for name in unreadable:
+            if name not in self.unreadable:
+                log.error("credential.unreadable", name=name)
+        self.unreadable = unreadable
+
+    async def read_keys(self) -> None:
+        """Read the keys of issuers that have become old."""
+        renewing = (asyncio.to_thread(self.ring.renew, source) for source in self.ring.stale())
+        await asyncio.gather(*renewing)
+
+    async def tend(self) -> None:
+        """Keep the keys of issuers fresh. Never ends."""
+        while True:
+            await self.read_keys()
+            await asyncio.sleep(FOLLOW_SECONDS)
 
     def _scope(self, manifest: Manifest, entries: Mapping[str, LedgerEntry]) -> Scope:
         slug = manifest.slug
@@ -213,6 +251,7 @@ class Household:
 
     async def follow(self) -> None:
         """Keep the directory fresh; while the stores cannot be read the last one serves."""
+        await self.opened.wait()
         for turn in itertools.count(1):
             await asyncio.sleep(FOLLOW_SECONDS)
             try:

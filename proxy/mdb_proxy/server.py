@@ -6,22 +6,28 @@ import asyncio
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
 
-from mdb_engine.exceptions import RefusedError, UpstreamError
+from mdb_engine.exceptions import OverloadedError, RefusedError, UpstreamError
 from mdb_engine.indexes.traffic import Traffic
 from mdb_engine.rawbson import Document, find
 from mdb_engine.scope.model import Limits
 from mdb_proxy import envelope
+from mdb_proxy.bounds import Bounds
 from mdb_proxy.captures import GRACE_SECONDS, kill, let_go
-from mdb_proxy.client import Client
+from mdb_proxy.chores import Chores
+from mdb_proxy.client import CHUNK, Arrived, Client, plain
 from mdb_proxy.decisions import (
+    TRY_AGAIN,
     Answer,
     Ask,
+    Backend,
+    Chore,
     Close,
     Decision,
     Exchange,
@@ -30,15 +36,22 @@ from mdb_proxy.decisions import (
     Run,
     Steps,
 )
+from mdb_proxy.departures import Departures, Guest
 from mdb_proxy.directory import Directory, captured, withdrawn
 from mdb_proxy.metrics import ERROR, FAILED, OK, REFUSED, UNKNOWN_APP, Metrics
 from mdb_proxy.neighbours import for_another
+from mdb_proxy.pins import release, taken
+from mdb_proxy.sasl import COMMANDS as SASL
 from mdb_proxy.session import Event, Refusal, Session, Tools
 from mdb_proxy.wire.frames import WireError
 
 DRAIN_SECONDS: Final = 30.0
 WATCH_SECONDS: Final = 1.0
 OUTLAST_SECONDS: Final = 0.05
+NO_LOGIN: Final = "it does not log in"
+SILENT: Final = "it is silent"
+EARLY_SECONDS: Final = 8.0
+"""How long a login may wait for the cluster to come; drivers give up after 10 s and more."""
 
 log = structlog.get_logger("mdb_proxy.server")
 
@@ -48,6 +61,16 @@ class Exchanger(Protocol):
 
     async def exchange(self, exchange: Exchange) -> Answer:
         """Send one command, give its reply."""
+        ...
+
+    @property
+    def backends(self) -> Mapping[str, Backend]:
+        """How each member is, by `host:port`."""
+        ...
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Who holds data, as `host:port`, the primary first."""
         ...
 
 
@@ -70,8 +93,12 @@ class Listener:
         busy: clients whose command is being carried out. unheard: those of them that wait for
             no answer.
         yielding: apps that end what they run under names that are another's now.
-        building: one index build of an app at a time waits here.
-        peers: the other workers. leaving: clients that may not stay for another command.
+        building: one index build of an app at a time waits here. chores: are done elsewhere.
+        read: the stores were read once, or we stop: logins are decided, until then they wait.
+        peers: the other workers. bounds: how much and how long clients may take.
+        sending: bytes of long answers that are on their way, by app.
+        leaving: clients that may not stay for another command.
+        departures: what clients that left had open is ended.
         traffic: watches queries for indexes that would serve them.
         stopping: each connection closes when it has its answer; new ones at once.
     """
@@ -81,25 +108,37 @@ class Listener:
     group: asyncio.TaskGroup
     apps: Counter[str] = field(default_factory=Counter)
     metrics: Metrics = field(default_factory=Metrics)
+    read: asyncio.Event = field(default_factory=asyncio.Event)
     peers: Asker = nobody
+    bounds: Bounds = field(default_factory=Bounds)
     clients: dict[Client, asyncio.Task[None]] = field(default_factory=dict)
     talks: dict[Client, _Talk] = field(default_factory=dict)
     leaving: set[Client] = field(default_factory=set)
     busy: set[Client] = field(default_factory=set)
     unheard: set[Client] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    sending: Counter[str] = field(default_factory=Counter)
     yielding: int = 0
+    chores: Chores = field(default_factory=Chores)
     building: defaultdict[str, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
     stopping: bool = False
     traffic: Traffic | None = None
+    departures: Departures = field(init=False)
 
-    def client(self) -> Client:
-        """The protocol of a new connection."""
-        return Client(self._began, self._ended)
+    def __post_init__(self) -> None:
+        held = (self.tools.cursors, self.tools.sessions)
+        self.departures = Departures(*held, self.upstream.exchange, self.group.create_task)
+
+    def client(self, arrived: Arrived = plain) -> Client:
+        """The protocol of a new connection; `arrived` says how it came."""
+        return Client(self._began, self._ended, arrived)
 
     def _began(self, client: Client) -> None:
+        client.bounds = self.bounds
+        if client.came is None:
+            client.came = self.tools.tick()
         if self.stopping:
             client.close()
         else:
@@ -115,7 +154,9 @@ class Listener:
         number = next(self.numbers)
         served = log.bind(connection_id=number, peer=client.channel.peer)
         note = partial(_note, served, self.metrics)
-        talk = self.talks[client] = _Talk(Session(self.tools, client.channel, number, note))
+        talk = self.talks[client] = _Talk(
+            Session(self.tools, client.channel, number, note), number, client.channel.address
+        )
         try:
             await self._converse(client, talk)
         except WireError as error:
@@ -128,9 +169,14 @@ class Listener:
             self.unheard.discard(client)
             self.leaving.discard(client)
             del self.talks[client]
+            self._release(talk)
             self._count(talk, "")
             client.close()
         if client.broken is not None:
+            if client.dropped:
+                self.metrics.dropped(str(client.broken))
+            else:
+                self.metrics.malformed()
             served.warning("client.broken", reason=str(client.broken))
 
     async def _converse(self, client: Client, talk: _Talk) -> None:
@@ -138,6 +184,9 @@ class Listener:
         while (frame := await client.frame()) is not None:
             began, before = self.tools.tick(), talk.session.refusals
             decision = talk.session.receive(frame)
+            if talk.session.early:
+                await self._until_read()
+                decision = talk.session.receive(frame)
             self._count(talk, talk.session.app)
             client.trust(bool(talk.app))
             if isinstance(decision, Close):
@@ -147,19 +196,47 @@ class Listener:
             if client.gone and not quiet:
                 return
             self.busy.add(client)
-            talk.commands += 1
+            talk.commands, talk.heard = talk.commands + 1, began
             if quiet:
                 self.unheard.add(client)
             answer, outcome = await self._carried_out(decision, talk.session, frame.request_id)
+            # A login may have ended only now.
+            self._count(talk, talk.session.app)
+            client.trust(bool(talk.app))
             if talk.session.refusals > before:
                 outcome = REFUSED
             seconds = self.tools.tick() - began
             self.metrics.command(talk.session.app, talk.session.command, outcome, seconds)
-            await client.send(answer)
+            self.metrics.moved(talk.app, len(frame.payload), len(answer))
+            await self._sent(client, talk.app, answer)
             self.busy.discard(client)
             self.unheard.discard(client)
             if self.stopping or client in self.leaving:
                 return
+
+    async def _sent(self, client: Client, app: str, answer: bytes) -> None:
+        if len(answer) <= CHUNK:
+            await client.send(answer)
+            return
+        self.sending[app] += len(answer)
+        try:
+            await client.send(answer)
+        finally:
+            self.sending[app] -= len(answer)
+
+    async def _until_read(self) -> None:
+        """Let a login wait for the stores, but not so long that its client gives up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EARLY_SECONDS):
+                await self.read.wait()
+
+    def _release(self, talk: _Talk) -> None:
+        """A client behind a balancer has gone, and with it all that it kept on its connection."""
+        if not talk.session.balanced:
+            return
+        held = taken(talk.app, talk.number, self.tools.cursors, self.tools.sessions)
+        if held is not None:
+            self.group.create_task(release(held, self.upstream.exchange))
 
     def connections(self, app: str) -> int:
         """How many connections an app has; those of nobody under the name for that."""
@@ -171,6 +248,13 @@ class Listener:
             self.apps.subtract([talk.app] if talk.app else ())
             self.apps.update([app] if app else ())
             talk.app = app
+        guest = Guest(app, talk.session.user, talk.address) if app else None
+        if talk.guest != guest:
+            before, talk.guest = talk.guest, guest
+            if guest is not None:
+                self.departures.came(guest)
+            if before is not None:
+                self.departures.left(before, talk.number)
 
     async def _carried_out(
         self, decision: Reply | Forward | Run, session: Session, request_id: int
@@ -230,11 +314,23 @@ class Listener:
         """One exchange with the cluster, within the app's share of them."""
         scope = self.tools.directory().scopes.get(exchange.app)
         limits = scope.limits if scope is not None else Limits()
-        if exchange.awaited:
-            return await self.upstream.exchange(exchange)
-        end = self.tools.tick() + (exchange.time_ms or limits.max_time_ms) / 1000
-        with self.tools.quotas.flight(exchange.app, limits.max_in_flight, end):
-            return await self.upstream.exchange(exchange)
+        if self.sending[exchange.app] > self.bounds.max_buffered_bytes:
+            # Its clients do not read what they have asked for already.
+            raise OverloadedError(TRY_AGAIN)
+        began = self.tools.tick()
+        try:
+            if exchange.awaited:
+                return await self.upstream.exchange(exchange)
+            end = began + (exchange.time_ms or limits.max_time_ms) / 1000
+            with self.tools.quotas.flight(exchange.app, limits.max_in_flight, end):
+                found = await self.upstream.exchange(exchange)
+            self.metrics.answered(Document(exchange.body).first or "", self.tools.tick() - began)
+        except asyncio.CancelledError:
+            # Nobody will read on where a batch was lost: the cursor was killed with it.
+            number = find(exchange.body, "getMore")
+            self.tools.cursors.close([number] if isinstance(number, int) else ())
+            raise
+        return found
 
     async def _driven(self, steps: Steps) -> bytes:
         """Several exchanges, one after the other."""
@@ -247,7 +343,9 @@ class Listener:
         finally:
             steps.close()
 
-    async def _stepped(self, step: Exchange | Ask) -> Answer:
+    async def _stepped(self, step: Exchange | Ask | Chore) -> Answer:
+        if isinstance(step, Chore):
+            return Answer(await self.chores.done(step), "")
         if isinstance(step, Ask):
             return Answer(b"", "", await self.peers(step))
         return await self._exchanged(step)
@@ -255,14 +353,19 @@ class Listener:
     def changed(self, before: Directory, after: Directory) -> None:
         """There is another directory: who is not in it any more goes, and so do its cursors."""
         self.metrics.know(after.scopes)
-        if (before.credentials, before.scopes.keys()) != (after.credentials, after.scopes.keys()):
+        self.metrics.unreadable(after.unreadable)
+        if not after.unread:
+            self.read.set()
+        if _who(before) != _who(after):
             self._show_out()
         for slug in withdrawn(before, after):
+            self.tools.cursors.doubt(slug, self.tools.tick())
             found = self.tools.cursors.of(slug)
             self.tools.cursors.close(found)
             if found:
                 self.group.create_task(kill(slug, found, self.upstream.exchange))
         for slug, prefixes in captured(before, after).items():
+            self.tools.cursors.doubt(slug, self.tools.tick())
             self.yielding += 1
             self.group.create_task(self._let_go(slug, prefixes))
 
@@ -300,16 +403,41 @@ class Listener:
             await asyncio.sleep(OUTLAST_SECONDS)
 
     async def watch(self) -> None:
-        """Look every second for commands that take longer than they may. Never ends."""
+        """Look every second for commands and clients that take longer than they may.
+
+        Never ends. So no message has a timer of its own.
+        """
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            self.hurry()
             for slug in self.tools.quotas.overdue(self.tools.tick()):
                 self.metrics.suspended(slug)
                 log.error("app.suspended", slug=slug)
 
+    def hurry(self) -> None:
+        """Drop the clients whose time is over."""
+        now = self.tools.tick()
+        for client, talk in list(self.talks.items()):
+            if client not in self.busy and (reason := client.late(now) or self._slow(client, talk)):
+                client.drop(reason)
+
+    def _slow(self, client: Client, talk: _Talk) -> str:
+        """Why a client that is not logged in may not stay so; "" while it may.
+
+        Drivers watch us on connections of their own, which never log in.
+        """
+        if talk.app or client.came is None:
+            return ""
+        now, last = self.tools.tick(), talk.session.command
+        if not talk.commands or last in SASL:
+            return NO_LOGIN if now - client.came > self.bounds.login_seconds else ""
+        return SILENT if now - talk.heard > self.bounds.unknown_seconds else ""
+
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
         """Answer what is in flight, then close every connection; after so long at once."""
         self.stopping = True
+        self.departures.close()
+        self.read.set()
         for client in set(self.clients) - self.busy:
             client.close()
         tasks = dict(self.clients)
@@ -324,13 +452,23 @@ class Listener:
                 task.cancel()
 
 
+def _who(directory: Directory) -> tuple[object, ...]:
+    """What decides who may be here."""
+    doors = directory.doors
+    return directory.credentials, directory.scopes.keys(), doors.tokens, doors.subjects
+
+
 @dataclass(slots=True)
 class _Talk:
-    """A conversation, the app that its connection counts for, and how many commands it had."""
+    """A conversation, the app that its connection counts for, its commands, when the last began."""
 
     session: Session
+    number: int
+    address: str
     app: str = ""
+    guest: Guest | None = None
     commands: int = 0
+    heard: float = 0.0
 
 
 def _note(served: structlog.typing.FilteringBoundLogger, metrics: Metrics, event: Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from mdb_engine.credentials import Credential
@@ -14,6 +15,7 @@ from mdb_engine.exceptions import (
     InvalidBSONError,
     LegacyQueryError,
     OverloadedError,
+    ReauthenticationRequiredError,
     RefusedError,
     UnauthorizedError,
     UnsupportedOpQueryError,
@@ -23,15 +25,27 @@ from mdb_engine.scope.holdings import SURE_SECONDS
 from mdb_engine.scope.model import Scope
 from mdb_engine.scope.names import printable
 from mdb_proxy import envelope, local
+from mdb_proxy.auth import GUESSABLE, Gate, Guest, Holder
 from mdb_proxy.channel import Channel
 from mdb_proxy.cursors import Cursors, Sessions
-from mdb_proxy.decisions import Close, Decision, Forward, Reply, Run
+from mdb_proxy.decisions import (
+    ANYWHERE,
+    Chore,
+    Close,
+    Decision,
+    Forward,
+    Origin,
+    Reply,
+    Run,
+    Steps,
+)
 from mdb_proxy.directory import Directory
 from mdb_proxy.holds import TENANT_COMMANDS
 from mdb_proxy.quotas import Quotas
 from mdb_proxy.sasl import COMMANDS as SASL
-from mdb_proxy.sasl import Login
+from mdb_proxy.sasl import Login, Talking
 from mdb_proxy.tenant import Asking, decided, tenant_command
+from mdb_proxy.throttles import Throttle
 from mdb_proxy.wire.compression import COMPRESSORS, unwrap, wrap
 from mdb_proxy.wire.frames import (
     MAX_BEFORE_LOGIN,
@@ -94,6 +108,8 @@ class Tools:
         clients: open connections of an app.
         peers: there are other workers, which may know what this one does not.
         saw: is shown the app and each logical command that is about to be sent.
+        throttle: of logins. service: which process this is, 12 bytes.
+        members: `host:port` of those that hold data, the primary first.
     """
 
     directory: Callable[[], Directory]
@@ -108,8 +124,13 @@ class Tools:
     compressors: tuple[str, ...] = tuple(COMPRESSORS)
     peers: bool = False
     saw: Callable[[str, Mapping[str, Any]], None] = _unseen
+    throttle: Throttle = field(default_factory=Throttle)
+    service: bytes = bytes(12)
+    members: Callable[[], tuple[str, ...]] = tuple
 
-    def asking(self, command: Mapping[str, Any], scope: Scope, user: str) -> Asking:
+    def asking(
+        self, command: Mapping[str, Any], scope: Scope, user: str, origin: Origin = ANYWHERE
+    ) -> Asking:
         """One command of a logged-in client, and what there is to answer it."""
         directory = self.directory()
         return Asking(
@@ -124,7 +145,12 @@ class Tools:
             self.random,
             self.peers,
             self.tick() - directory.confirmed <= SURE_SECONDS,
+            partial(self._to_search, scope.slug),
+            origin,
         )
+
+    def _to_search(self, app: str) -> tuple[str, ...]:
+        return self.members() if self.quotas.search(app, self.tick()) else ()
 
 
 class Session:
@@ -133,6 +159,8 @@ class Session:
     Attributes:
         command: name of the last command; "" when it had none. The client's own text.
         refusals: how many commands were refused.
+        balanced: the client keeps to this connection what it opened on it.
+        early: the last one was a login before the stores were read: it may be given again.
     """
 
     def __init__(
@@ -143,22 +171,30 @@ class Session:
         note: Callable[[Event], None] = lambda _event: None,
     ) -> None:
         self._tools, self._channel, self._connection, self._note = tools, channel, connection, note
+        self._origin = Origin(channel.address, connection)
         self._login = Login()
         self._invalid = 0
         self._introduced = False
         self.command = ""
         self.refusals = 0
+        self.balanced = False
+        self.early = False
 
     @property
     def app(self) -> str:
         """The app of who is logged in; "" before."""
-        return self._login.credential.app if self._login.credential else ""
+        return self._login.holder.app if self._login.holder else ""
+
+    @property
+    def user(self) -> str:
+        """The name of who is logged in; "" before."""
+        return self._login.holder.name if self._login.holder else ""
 
     @property
     def welcome(self) -> bool:
         """Whether who is logged in still may be; nobody always may."""
-        credential, tools = self._login.credential, self._tools
-        return credential is None or tools.directory().scope(credential, tools.now()) is not None
+        holder, tools = self._login.holder, self._tools
+        return holder is None or tools.directory().scope(holder, tools.now()) is not None
 
     def receive(self, frame: Frame) -> Decision:
         """Decide what happens to one frame.
@@ -166,7 +202,7 @@ class Session:
         Raises:
             WireError: the bytes break the protocol; close without an answer.
         """
-        self.command = ""
+        self.command, self.early = "", False
         if frame.opcode == OP_COMPRESSED:
             return self._compressed(frame)
         if frame.opcode == OP_MSG:
@@ -210,26 +246,28 @@ class Session:
         self._note(Refusal(_short(self.command), error.code, _short(error.at), self.app))
 
     def _decide(self, message: Message, command: dict[str, Any]) -> Decision:
-        credential = self._login.credential
-        if credential is None:
+        holder, now = self._login.holder, self._tools.now()
+        if holder is None:
             if self.command not in _ANONYMOUS:
                 msg = f"Command {self.command} requires authentication"
                 raise UnauthorizedError(msg)
-            return Reply(envelope.reply_to(message, encode(self._answer(command, None))))
-        scope = self._tools.directory().scope(credential, self._tools.now())
+            return self._answered(message, command, None)
+        scope = self._tools.directory().scope(holder, now)
         if scope is None:
             return Close("the app or the credential is gone")
+        if isinstance(holder, Guest) and holder.over(now) and self.command not in _ANONYMOUS:
+            msg = "the token that this connection was authenticated with has expired"
+            raise ReauthenticationRequiredError(msg)
         if self.command in SASL or self.command in local.LOCAL:
-            caller = local.Caller(credential.name, scope)
-            return Reply(envelope.reply_to(message, encode(self._answer(command, caller))))
-        return self._tenant(message, command, scope, credential)
+            return self._answered(message, command, local.Caller.of(holder, scope))
+        return self._tenant(message, command, scope, holder)
 
     def _tenant(
-        self, message: Message, command: dict[str, Any], scope: Scope, credential: Credential
+        self, message: Message, command: dict[str, Any], scope: Scope, holder: Holder
     ) -> Decision:
         tools = self._tools
         tools.quotas.spend(scope.slug, scope.limits, tools.tick())
-        asking = tools.asking(command, scope, credential.name)
+        asking = tools.asking(command, scope, holder.name, self._origin)
         rule = TENANT_COMMANDS.get(self.command, tenant_command)
         decision = decided(rule, asking, lambda body: envelope.reply_to(message, body))
         if not isinstance(decision, Reply):
@@ -238,55 +276,104 @@ class Session:
             return replace(decision, quiet=True)
         return decision
 
-    def _answer(self, command: Mapping[str, Any], caller: local.Caller | None) -> dict[str, Any]:
-        """The reply to a command that the cluster never sees."""
-        return self._sasl(command) if self.command in SASL else self._local(command, caller)
-
-    def _sasl(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        login, before = self._login, self._login.credential
-        secret = self._tools.directory().secret
+    def _answered(
+        self, message: Message, command: Mapping[str, Any], caller: local.Caller | None
+    ) -> Decision:
+        """The answer to a command that the cluster never sees."""
+        if self.command not in SASL:
+            return Reply(envelope.reply_to(message, encode(self._local(command, caller))))
+        talking = self._attempt(command)
         try:
-            reply = login.handle(self.command, command, self._lookup, self._nonce(), secret)
-            if login.credential is not None and before is None:
-                self._admit(login.credential)
-                self._attempted(0)
+            chore = next(talking)
+        except StopIteration as stop:
+            return Reply(envelope.reply_to(message, encode(stop.value)))
+        return Run(_going_on(message, talking, chore), quiet=message.more_to_come)
+
+    def _attempt(self, command: Mapping[str, Any]) -> Talking:
+        """A command of a login; what came of it is noted."""
+        login, before = self._login, self._login.holder
+        if self._tools.directory().unread:
+            # Never 18, which drivers take as final.
+            self.early = True
+            msg = "the cluster was not reached yet, try again"
+            raise OverloadedError(msg)
+        try:
+            reply = yield from login.handle(self.command, command, self._gate())
+            if login.holder is not None and login.holder is not before:
+                self._admit(login.holder, before)
         except (AuthenticationFailedError, OverloadedError) as error:
             self._attempted(error.code)
             raise
         return reply
 
-    def _admit(self, credential: Credential) -> None:
+    def _speculated(self, command: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The same inside `hello`, where nothing fails: the client may go on."""
+        login, before = self._login, self._login.holder
+        try:
+            step = login.speculate(command, self._gate())
+            if login.holder is not None and before is None:
+                self._admit(login.holder, before)
+        except (AuthenticationFailedError, OverloadedError) as error:
+            if login.mechanism:
+                self._attempted(error.code)
+            return None
+        return step
+
+    def _admit(self, holder: Holder, before: Holder | None) -> None:
         """Refuse who has gone since the first step, and one connection too many of an app.
 
         Raises:
-            AuthenticationFailedError: the credential or its app has gone.
+            AuthenticationFailedError: the credential or its app has gone, or the client asked
+                for the host of another app.
             OverloadedError: the app has as many connections as it may.
         """
-        scope = self._tools.directory().scope(credential, self._tools.now())
-        if scope is None:
+        directory = self._tools.directory()
+        scope = directory.scope(holder, self._tools.now())
+        if scope is None or not directory.doors.leads_to(self._channel.server_name, holder.app):
             self._login.leave()
             msg = "Authentication failed."
             raise AuthenticationFailedError(msg)
-        if self._tools.clients(credential.app) >= scope.limits.max_connections:
+        if before is None and self._tools.clients(holder.app) >= scope.limits.max_connections:
             self._login.leave()
             msg = "too many connections, try again"
             raise OverloadedError(msg)
+        self._attempted(0)
 
     def _attempted(self, code: int) -> None:
-        login = self._login
+        login, tools = self._login, self._tools
+        if login.mechanism not in GUESSABLE:
+            pass  # nobody finds a certificate or a signature by trying
+        elif not code:
+            tools.throttle.succeeded(self._channel.peer, login.claimed)
+        elif code == AuthenticationFailedError.code:
+            tools.throttle.failed(self._channel.peer, login.claimed, tools.tick())
         self._note(Attempt(_short(login.claimed), login.mechanism, code, self.app))
 
     def _lookup(self, name: str) -> Credential | None:
-        return self._tools.directory().credential(name, self._tools.now())
+        """The credential of a name; who has failed too often is not even told that it is wrong."""
+        tools = self._tools
+        tools.throttle.check(self._channel.peer, name, tools.tick())
+        return tools.directory().credential(name, tools.now())
 
-    def _nonce(self) -> str:
-        return self._tools.random(18).hex()
+    def _gate(self) -> Gate:
+        """What a login is judged by."""
+        tools, directory = self._tools, self._tools.directory()
+        now = tools.now()
+        return Gate(
+            self._lookup,
+            tools.random(18).hex(),
+            directory.secret,
+            now,
+            lambda subject: tools.directory().subject(subject, now),
+            directory.doors,
+            self._channel.secure,
+            self._channel.subject,
+        )
 
     def _local(self, command: Mapping[str, Any], caller: local.Caller | None) -> dict[str, Any]:
         tools = self._tools
-        directory = tools.directory()
         visit = local.Visit(
-            directory,
+            tools.directory(),
             caller,
             self._channel,
             self._connection,
@@ -295,6 +382,7 @@ class Session:
             tools.random,
             tools.compressors,
             tools.clients(self.app),
+            tools.service,
         )
         if self.command not in HELLO:
             return local.answer(command, visit)
@@ -303,7 +391,10 @@ class Session:
             raise IllegalOperationError(msg, "client")
         reply = local.answer(command, visit)
         self._introduced = self._introduced or "client" in command
-        step = self._login.speculate(command, self._lookup, self._nonce(), directory.secret)
+        self.balanced = self.balanced or "serviceId" in reply
+        if self._tools.directory().unread:
+            return reply
+        step = self._speculated(command)
         return reply if step is None else {**reply, "speculativeAuthenticate": step}
 
     def _query(self, query: Query) -> Decision:
@@ -336,6 +427,16 @@ class Session:
             )
             raise UnsupportedOpQueryError(msg)
         return self._local({**command, "$db": db}, None)
+
+
+def _going_on(message: Message, talking: Talking, chore: Chore) -> Steps:
+    """The rest of a login that has slow work in it."""
+    while True:
+        done = yield chore
+        try:
+            chore = talking.send(done.body)
+        except StopIteration as stop:
+            return envelope.reply_to(message, encode(stop.value))
 
 
 def _short(text: str) -> str:

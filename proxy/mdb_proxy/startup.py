@@ -7,34 +7,40 @@ import secrets
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any, Final
 
 import structlog
-from pymongo import AsyncMongoClient
-from pymongo.asynchronous.database import AsyncDatabase
 
-from mdb_engine.exceptions import InitializationError
 from mdb_engine.indexes.traffic import OFF, Traffic
 from mdb_engine.manifest import load_folder
-from mdb_engine.scope.model import Features, Scope
+from mdb_engine.scope.model import Scope
 from mdb_proxy.admin import Watch, admin_app, serving
+from mdb_proxy.behind import UNKNOWN, Arrival, Behind, connected
+from mdb_proxy.bounds import Bounds
 from mdb_proxy.config import ProxySettings, format_address, parse_address
 from mdb_proxy.cursors import Cursors, Sessions
+from mdb_proxy.listeners import Listening
 from mdb_proxy.metrics import Metrics, Reloads
-from mdb_proxy.reload import Cluster, Household, Source, make_indexes, read_again, reload_at
+from mdb_proxy.porters import Plan as Wanted
+from mdb_proxy.porters import Porters
+from mdb_proxy.reload import Household, Source, make_indexes, read_again, reload_at
 from mdb_proxy.server import Asker, Exchanger, Listener, nobody
 from mdb_proxy.session import Tools
 from mdb_proxy.sweep import sweep
-from mdb_proxy.upstream import PoolSettings, Upstream, open_upstream
-
-APP_NAME: Final = "mdb-proxy"
-SELECTION_SECONDS: Final = 10.0
-MAX_WIRE_VERSION: Final = 17
-"""The newest that the kernel knows (6.0): what later servers added is not in its tables."""
+from mdb_proxy.throttles import Throttle
 
 ALIVE_SECONDS: Final = 2.0
 """How long the event loop may take to answer before it counts as stuck."""
@@ -44,12 +50,18 @@ log = structlog.get_logger("mdb_proxy.startup")
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Where the proxy listens and whom it serves; `homes`: slug -> first home database."""
+    """Where the proxy listens and whom it serves.
+
+    Attributes:
+        host, port: of its first listener; the path and 0 for a Unix socket.
+        homes: slug -> first home database. names: of all listeners.
+    """
 
     host: str
     port: int
     slugs: tuple[str, ...]
     homes: Mapping[str, str]
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,75 +129,48 @@ async def serve(
 async def _serve(settings: ProxySettings, ready: Callable[[Ready], None], wishes: Wishes) -> None:
     manifests = load_folder(settings.manifests)
     source = Source(settings.manifests, settings.settle_seconds, settings.apply_indexes)
-    ports = Ports(
-        parse_address(settings.listen), parse_address(settings.admin) if settings.admin else None
-    )
+    porters = Porters(Wanted(settings.listening, settings.bounds))
+    ports = Ports(porters, parse_address(settings.admin) if settings.admin else None)
     async with connected(settings.mongo_uri.get_secret_value(), settings.db_name) as behind:
-        household = Household(
-            behind.database, manifests, behind.cluster, format_address(*ports.wire)
-        )
-        await household.open(source.settle)
-        if source.indexes:
-            await make_indexes(behind.database, manifests.values())
+        first, entrances = address_of(settings.listening[0]), settings.entrances
+        household = Household(behind.database, manifests, UNKNOWN, first, entrances=entrances)
+        arrival = Arrival(lambda: begin(behind, household, source))
+        await arrival.attempt()
         async with tasks() as group:
-            sweeper = group.create_task(sweep(behind.database, lambda: household.manifests))
+            later = group.create_task(tidy(arrival, household))
             try:
                 await listen(House(household, behind.upstream, ports, source), ready, wishes)
             finally:
-                sweeper.cancel()
+                later.cancel()
 
 
-@dataclass(frozen=True, slots=True)
-class Behind:
-    """The cluster: for clients' commands, for our own, and what it says of itself."""
-
-    upstream: Upstream
-    database: AsyncDatabase[dict[str, Any]]
-    cluster: Cluster
-
-
-@asynccontextmanager
-async def connected(uri: str, db_name: str) -> AsyncIterator[Behind]:
-    """Connect to a cluster that is there and recent enough.
+async def begin(behind: Behind, household: Household, source: Source) -> None:
+    """What is done with the cluster before anybody is served: register, read, make indexes.
 
     Raises:
-        ConfigurationError: the URI is not usable. InitializationError: no cluster, or an old one.
+        ManifestValidationError: a slug or a home name cannot be had. Others: as `Behind.meet`.
     """
-    async with AsyncExitStack() as stack:
-        upstream = await stack.enter_async_context(
-            open_upstream(
-                uri,
-                app_name=APP_NAME,
-                pool=PoolSettings(),
-                selection_timeout=SELECTION_SECONDS,
-            )
-        )
-        await upstream.check()
-        control: AsyncMongoClient[dict[str, Any]] = await stack.enter_async_context(
-            AsyncMongoClient(uri, appname=APP_NAME, serverSelectionTimeoutMS=10_000)
-        )
-        yield Behind(upstream, control[db_name], await _cluster(control, upstream))
+    household.cluster = await behind.meet()
+    await household.open(source.settle)
+    if source.indexes:
+        await make_indexes(household.database, household.manifests.values())
 
 
-async def _cluster(control: AsyncMongoClient[dict[str, Any]], upstream: Upstream) -> Cluster:
-    info = await control.server_info()
-    features = upstream.features
-    numbers = tuple(info["versionArray"][:2])
-    if features.max_wire_version < MAX_WIRE_VERSION:
-        msg = "the cluster must run MongoDB 6.0 or newer"
-        raise InitializationError(msg)
-    return Cluster(
-        info["version"],
-        min(features.max_wire_version, MAX_WIRE_VERSION),
-        Features(version=(numbers[0], numbers[1]), standalone=features.standalone),
-    )
+async def tidy(
+    arrival: Arrival, household: Household, arrived: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Wait for the cluster, tell that it is there, then sweep it every now and then."""
+    await arrival.complete()
+    if arrived is not None:
+        await arrived()
+    await sweep(household.database, lambda: household.manifests)
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Where to listen: for clients, and for operators when they want it."""
 
-    wire: tuple[str, int]
+    porters: Porters
     admin: tuple[str, int] | None = None
 
 
@@ -203,10 +188,11 @@ async def listen(house: House, ready: Callable[[Ready], None], wishes: Wishes) -
     """Serve the ports until it is wished to stop."""
     household = house.household
     async with tasks() as group:
-        listener = new_listener(household, house.upstream, group)
+        bounds = house.ports.porters.plan.bounds
+        listener = new_listener(household, house.upstream, group, bounds=bounds)
         reloads = Reloads(listener.metrics.registry, time.time())
         with admin_port(house.ports.admin, _watch(household, listener)):
-            async with open_port(listener, household, house.ports.wire) as now:
+            async with open_port(listener, household, house.ports.porters) as now:
                 work = group.create_task(
                     reload_at(wishes.again, lambda: _reload(house), reloads.note)
                 )
@@ -219,19 +205,27 @@ async def listen(house: House, ready: Callable[[Ready], None], wishes: Wishes) -
 
 
 async def _reload(house: House) -> int:
+    await house.household.opened.wait()
+    contexts = await asyncio.to_thread(house.ports.porters.prepared)
     plan = await read_again(house.household, house.source)
     house.household.swap(plan)
+    house.ports.porters.swap(contexts)
     return len(plan.directory.scopes)
 
 
 def new_listener(
-    household: Household, upstream: Exchanger, group: asyncio.TaskGroup, peers: Asker = nobody
+    household: Household,
+    upstream: Exchanger,
+    group: asyncio.TaskGroup,
+    peers: Asker = nobody,
+    bounds: Bounds | None = None,
 ) -> Listener:
     """A listener that nobody has come to yet; it hears of every new directory."""
     apps: Counter[str] = Counter()
     metrics = Metrics(household.manifests)
     building: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
     traffic = _traffic(household, metrics, building)
+    bounds = bounds or Bounds()
     tools = Tools(
         directory=lambda: household.current,
         cursors=Cursors(),
@@ -243,12 +237,29 @@ def new_listener(
         clients=lambda app: apps.get(app, 0),
         peers=peers is not nobody,
         saw=traffic.saw,
+        members=lambda: upstream.members,
+        throttle=Throttle(bounds.login_failures, bounds.login_failures_per_second),
+        service=secrets.token_bytes(12),
     )
+    metrics.built(version("mdb-engine"))
     listener = Listener(
-        tools, upstream, group, apps, metrics, peers, building=building, traffic=traffic
+        tools,
+        upstream,
+        group,
+        apps,
+        metrics,
+        peers=peers,
+        bounds=bounds,
+        building=building,
+        traffic=traffic,
     )
-    listener.metrics.watch(listener.connections, tools.cursors.count)
+    transactions = tools.sessions.open_transactions
+    listener.metrics.watch(listener.connections, tools.cursors.count, transactions)
+    metrics.watch_backends(lambda: upstream.backends)
+    tools.throttle.heard = listener.metrics.throttled
     household.changed = listener.changed
+    if not household.current.unread:
+        listener.read.set()
     household.yielding = lambda: listener.yielding > 0
     return listener
 
@@ -282,16 +293,16 @@ def admin_port(address: tuple[str, int] | None, watch: Watch) -> Iterator[None]:
 
 @asynccontextmanager
 async def open_port(
-    listener: Listener, household: Household, wire: tuple[str, int], *, shared: bool = False
+    listener: Listener, household: Household, porters: Porters
 ) -> AsyncIterator[Ready]:
-    """Take clients in while the block runs, then see them off. `shared`: with other processes."""
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(listener.client, *wire, reuse_address=True, reuse_port=shared)
-    working = [listener.group.create_task(work) for work in (household.follow(), listener.watch())]
+    """Take clients in while the block runs, then see them off."""
+    working: list[asyncio.Task[None]] = []
     try:
-        yield _ready(household, server.sockets[0].getsockname())
+        with porters.open(listener) as found:
+            works = (household.follow(), household.tend(), listener.watch())
+            working += [listener.group.create_task(work) for work in works]
+            yield _ready(household, found)
     finally:
-        server.close()
         await listener.drain()
         for task in working:
             task.cancel()
@@ -300,18 +311,23 @@ async def open_port(
         await household.leave()
 
 
-def _ready(household: Household, bound: tuple[Any, ...]) -> Ready:
-    host, port = bound[:2]
-    household.moved(format_address(host, port))
-    directory = household.current
-    log.info("proxy.listening", address=directory.address, apps=len(directory.scopes))
-    return ready_at((host, port), directory.scopes)
+def _ready(household: Household, found: Sequence[Listening]) -> Ready:
+    household.moved(address_of(found[0]))
+    scopes = household.current.scopes
+    log.info("proxy.listening", address=[each.name for each in found], apps=len(scopes))
+    return ready_at(found, scopes)
 
 
-def ready_at(address: tuple[str, int], scopes: Mapping[str, Scope]) -> Ready:
+def address_of(listening: Listening) -> str:
+    """What apps are told of where they are."""
+    return listening.path or format_address(listening.host, listening.port)
+
+
+def ready_at(listeners: Sequence[Listening], scopes: Mapping[str, Scope]) -> Ready:
     """What is told of a proxy that listens."""
     homes = {slug: scope.home[0] for slug, scope in scopes.items()}
-    return Ready(*address, tuple(homes), homes)
+    first, names = listeners[0], tuple(each.name for each in listeners)
+    return Ready(first.host or first.path, first.port, tuple(homes), homes, names)
 
 
 def answers(loop: asyncio.AbstractEventLoop) -> Callable[[], bool]:
@@ -330,7 +346,7 @@ def checks(household: Household, listener: Listener) -> dict[str, bool]:
     return {
         "primary": household.has_primary,
         "versions": household.recent,
-        "stores": not household.stale,
+        "stores": not (household.stale or household.current.unread),
         "apps": bool(household.current.scopes),
         "serving": not listener.stopping,
     }
@@ -341,6 +357,8 @@ def numbers(household: Household, listener: Listener) -> dict[str, int | str]:
     return {
         "apps": len(household.current.scopes),
         "connections": len(listener.clients),
+        "cursors": listener.tools.cursors.total,
+        "sessions": listener.tools.sessions.total,
         "cluster": household.cluster.version,
     }
 

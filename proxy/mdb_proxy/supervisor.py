@@ -14,24 +14,27 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from mdb_engine.manifest import load_folder
 from mdb_proxy.admin import Watch
-from mdb_proxy.config import ProxySettings, format_address, parse_address
+from mdb_proxy.behind import UNKNOWN, Arrival, connected
+from mdb_proxy.config import ProxySettings, parse_address
 from mdb_proxy.crew import Crew
 from mdb_proxy.metrics import Reloads
 from mdb_proxy.orders import Order
 from mdb_proxy.peers import Said, rendezvous
-from mdb_proxy.ports import reserved
-from mdb_proxy.reload import Household, Source, make_indexes, read_again, reload_at
+from mdb_proxy.porters import contexts_of
+from mdb_proxy.ports import kept
+from mdb_proxy.reload import Household, Source, read_again, reload_at
 from mdb_proxy.startup import (
     Ready,
     Wishes,
+    address_of,
     admin_port,
     answers,
-    connected,
+    begin,
     ready_at,
     tasks,
+    tidy,
     until_ready,
 )
-from mdb_proxy.sweep import sweep
 
 PAGE_SECONDS: Final = 5.0
 """How long a page waits for the workers."""
@@ -58,32 +61,34 @@ async def _supervise(
 ) -> None:
     manifests = load_folder(settings.manifests)
     source = Source(settings.manifests, settings.settle_seconds, settings.apply_indexes)
-    host, asked = parse_address(settings.listen)
+    contexts_of(settings.listening)
     uri = settings.mongo_uri.get_secret_value()
-    with reserved(host, asked) as port, rendezvous() as folder:
+    with kept(settings.listening) as (listeners, handed), rendezvous() as folder:
         async with connected(uri, settings.db_name) as behind:
-            address = format_address(host, port)
-            household = Household(behind.database, manifests, behind.cluster, address)
-            await household.open(source.settle)
-            if source.indexes:
-                await make_indexes(behind.database, manifests.values())
+            address = address_of(listeners[0])
+            household = Household(behind.database, manifests, UNKNOWN, address)
+            arrival = Arrival(lambda: begin(behind, household, source))
             order = Order(
                 number=0,
                 workers=settings.processes,
                 mongo_uri=uri,
                 db_name=settings.db_name,
-                host=host,
-                port=port,
+                listeners=[each.model_dump_json(exclude_unset=True) for each in listeners],
                 folder=str(folder),
                 log_level=settings.log_level,
                 log_format=settings.log_format,
+                registered=await arrival.attempt(),
+                entrances=settings.entrances.packed(),
+                handed=handed,
+                bounds=settings.bounds.shared(settings.processes).model_dump(),
             )
             crew = Crew(order, manifests, partial(_forget, str(folder)))
-            office = _Office(household, source, crew, folder)
+            office = _Office(household, source, crew, folder, arrival)
+            office.certified = lambda: contexts_of(listeners)
             admin = parse_address(settings.admin) if settings.admin else None
             with admin_port(admin, office.watch()):
                 await office.run(
-                    lambda: ready(ready_at((host, port), household.current.scopes)), wishes
+                    lambda: ready(ready_at(listeners, household.current.scopes)), wishes
                 )
 
 
@@ -95,24 +100,31 @@ def _forget(folder: str, pid: int) -> None:
 class _Office:
     """What the supervisor does while the workers work."""
 
-    def __init__(self, household: Household, source: Source, crew: Crew, folder: Path) -> None:
+    def __init__(
+        self, household: Household, source: Source, crew: Crew, folder: Path, arrival: Arrival
+    ) -> None:
         self._household, self._source, self._crew = household, source, crew
-        self._folder = folder
+        self._folder, self._arrival = folder, arrival
+        self.certified: Callable[[], object] = dict
         self._registry = CollectorRegistry()
         self._reloads = Reloads(self._registry, time.time())
         self._restarts = Counter(
             "mdb_proxy_workers_restarted", "Workers that were replaced.", registry=self._registry
         )
         crew.restarting = self._restarts.inc
+        hanging = Counter(
+            "mdb_proxy_workers_hanging", "Workers that did not answer.", registry=self._registry
+        )
+        crew.hanging = hanging.inc
         MultiProcessCollector(self._registry, path=str(folder))  # type: ignore[no-untyped-call]
 
     async def run(self, ready: Callable[[], None], wishes: Wishes) -> None:
         """Have the workers serve until it is wished to stop."""
-        database, household = self._household.database, self._household
         async with tasks() as group:
             jobs = [
-                group.create_task(sweep(database, lambda: household.manifests)),
+                group.create_task(tidy(self._arrival, self._household, self._crew.registered)),
                 group.create_task(reload_at(wishes.again, self._reload, self._reloads.note)),
+                group.create_task(self._crew.watch()),
                 group.create_task(self._stop(ready, wishes.stop)),
             ]
             try:
@@ -128,6 +140,9 @@ class _Office:
         await self._crew.stop()
 
     async def _reload(self) -> int:
+        await self._household.opened.wait()
+        # The workers read the certificates themselves; nothing is entered when they could not.
+        await asyncio.to_thread(self.certified)
         plan = await read_again(self._household, self._source)
         await self._crew.swap(plan.manifests)
         self._household.swap(plan)
@@ -158,6 +173,9 @@ class _Office:
 CHECKS: Final = ("primary", "versions", "stores", "apps", "serving")
 
 
+SUMMED: Final = ("connections", "cursors", "sessions")
+
+
 def all_checks(statuses: Sequence[Said | None], *, stopping: bool) -> dict[str, bool]:
     """What must hold in every worker, and that all of them say so."""
     found = [each["checks"] for each in statuses if each is not None]
@@ -171,7 +189,7 @@ def all_numbers(statuses: Sequence[Said | None]) -> dict[str, int | str]:
     found: list[Mapping[str, Any]] = [each["numbers"] for each in statuses if each is not None]
     return {
         "apps": max((each["apps"] for each in found), default=0),
-        "connections": sum(each["connections"] for each in found),
+        **{name: sum(each[name] for each in found) for name in SUMMED},
         "cluster": next((each["cluster"] for each in found), ""),
         "workers": len(found),
     }

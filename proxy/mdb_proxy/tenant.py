@@ -19,7 +19,18 @@ from mdb_engine.scope.plans import run_plan
 from mdb_engine.scope.replies import Asked, answer, refused_whole, too_many
 from mdb_proxy import envelope
 from mdb_proxy.cursors import Cursor, Cursors, Sessions
-from mdb_proxy.decisions import Answer, Ask, Decision, Exchange, Forward, Reply, Run, Steps
+from mdb_proxy.decisions import (
+    ANYWHERE,
+    Answer,
+    Ask,
+    Decision,
+    Exchange,
+    Forward,
+    Origin,
+    Reply,
+    Run,
+    Steps,
+)
 from mdb_proxy.lsids import client_id, lsid, mapped
 
 Send = Callable[[bytes], bytes]
@@ -46,6 +57,9 @@ class Asking:
         tick: seconds. random: so many bytes.
         peers: other workers may know what this one does not.
         sure: the ledger of slugs was read a moment ago.
+        members: gives those that may be asked for a cursor which nobody here knows; each call
+            counts.
+        origin: the connection that it came on.
     """
 
     command: Mapping[str, Any]
@@ -59,6 +73,8 @@ class Asking:
     random: Callable[[int], bytes]
     peers: bool = False
     sure: bool = True
+    members: Callable[[], tuple[str, ...]] = tuple
+    origin: Origin = ANYWHERE
 
     @property
     def app(self) -> str:
@@ -121,6 +137,7 @@ def in_session(asking: Asking, physical: Physical, session: bytes | None) -> Phy
     if session is not None:
         most = asking.scope.limits.max_sessions
         asking.sessions.use(asking.app, asking.user, session, most, asking.tick())
+        asking.sessions.note(asking.app, session, *asking.origin)
         fields["lsid"] = lsid(session)
     return replace(physical, command=fields)
 
@@ -171,7 +188,8 @@ def _forward(asking: Asking, asked: Asked, session: bytes | None, send: Send) ->
 
 def ask(asking: Asking, *, one: bool = False, **changes: Any) -> Ask:
     """The question to other workers: this command, or what is changed of it."""
-    return Ask(asking.app, asking.user, encode({**asking.command, **changes}), one)
+    command = encode({**asking.command, **changes})
+    return Ask(asking.app, asking.user, command, one, asking.origin.address)
 
 
 def _ended(asking: Asking, made: Exchange, finish: Callable[[Answer], bytes]) -> Steps:
@@ -250,6 +268,7 @@ def _remember(asking: Asking, asked: Asked, session: bytes | None, found: Answer
         stream=asked.physical.stream,
         left=remaining(asked.physical.allowance, found),
         readable=asking.scope.readable,
+        connection=asking.origin.connection,
     )
     asking.cursors.open(opened, entry, asking.tick())
 
@@ -334,13 +353,13 @@ def decided(rule: Callable[[Asking, Send], Decision], asking: Asking, send: Send
     except (NotSupportedInTransactionError, OverloadedError):
         raise
     except RefusedError as error:
-        open_in = _open_transaction(asking)
+        open_in = open_transaction(asking)
         if open_in is None:
             raise
-        return Run(_broken_off(asking, *open_in, error))
+        return Run(broken_off(asking, *open_in, error))
 
 
-def _open_transaction(asking: Asking) -> tuple[bytes, str] | None:
+def open_transaction(asking: Asking) -> tuple[bytes, str] | None:
     """Session and member of the transaction that the command belongs to, if we know it."""
     command = asking.command
     if command.get("autocommit") is not False or "startTransaction" in command:
@@ -356,7 +375,8 @@ def _open_transaction(asking: Asking) -> tuple[bytes, str] | None:
     return None if member is None else (session, member)
 
 
-def _broken_off(asking: Asking, session: bytes, member: str, error: RefusedError) -> Steps:
+def broken_off(asking: Asking, session: bytes, member: str, error: RefusedError) -> Steps:
+    """End a transaction because of an error, which is raised then."""
     found = yield _abort(asking, {**asking.command, "lsid": lsid(session)}, member)
     if _is_over(found):
         asking.sessions.ended(asking.app, session)

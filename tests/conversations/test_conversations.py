@@ -1,10 +1,12 @@
 """Whole conversations, as data: what clients say and hear, and what the cluster hears meanwhile.
 
 A file holds a list of conversations: `it`, `clients` (name -> credential that is logged in
-already, "" for nobody; default `{"shop": "shop"}`), `limits`, and `steps`. A step holds
+already, "" for nobody; default `{"shop": "shop"}`), `channels` (name -> how that client comes),
+`domain` (of hosts), `limits`, and `steps`. A step holds
 
 - `says`: a command in extended JSON; `who` (default: the first client), `batch` (document
   sequences), `flags`, `compressed` (a compressor), `query` (the namespace of an OP_QUERY);
+- `waits`: seconds that pass before it;
 - `cluster`: what it `hears` (documents in it), `at` which member it must be, what the client
   `prefers`, whether it is `awaited`; then what it `says` (default `{ok: 1}`) and which member does
   (`from`), or `breaks`;
@@ -12,12 +14,16 @@ already, "" for nobody; default `{"shop": "shop"}`), `limits`, and `steps`. A st
 
 In what is heard `"<any>"` stands for any value, and `"<more>": true` for further fields.
 "<session 1>" is a UUID that a client made up, "<session 1 of shop>" the same as the cluster knows
-it. "<first of NAME>", "<final>" and "<proven>" are the payloads of a login with SCRAM-SHA-256.
+it. "<first of NAME>", "<final>" and "<proven>" are the payloads of a login with SCRAM-SHA-256,
+"<plain NAME>" that of one by the right password, "<token {...}>" that of one by a token with these
+claims (`exp` in seconds from now), "<bson {...}>" is any other document.
 """
 
 import asyncio
 import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -28,6 +34,8 @@ from bson import Binary
 from scramp import ScramClient
 
 from mdb_engine.exceptions import UpstreamError
+from mdb_proxy.auth import Guest
+from mdb_proxy.channel import Channel
 from mdb_proxy.decisions import Answer
 from mdb_proxy.lsids import mapped
 from mdb_proxy.wire import EXHAUST_ALLOWED, MORE_TO_COME, OP_COMPRESSED, OP_MSG, OP_REPLY, wrap
@@ -47,11 +55,29 @@ from tests.support.talks import (
     query,
     told,
 )
+from tests.support.tokens import RULE, Ring, keys, token
 
 FOLDER = Path(__file__).parent
 FLAGS = {"moreToCome": MORE_TO_COME, "exhaustAllowed": EXHAUST_ALLOWED}
-STEP = {"who", "says", "batch", "flags", "compressed", "query", "cluster", "hears", "closes"}
+STEP = {
+    "waits",
+    "who",
+    "says",
+    "batch",
+    "flags",
+    "compressed",
+    "query",
+    "cluster",
+    "hears",
+    "closes",
+}
 TURN = {"hears", "at", "prefers", "says", "from", "breaks", "awaited"}
+RING = Ring(keys("rsa"), keys("new"))
+DOORS = {
+    "tokens": (replace(RULE, client="our-app"),),
+    "keys": RING,
+    "subjects": {"CN=crm,O=Example": Guest("CN=crm,O=Example", "crm", "read")},
+}
 SESSION = re.compile(r"<session (\d+)(?: of (\S+))?>")
 
 
@@ -61,6 +87,19 @@ def conversations() -> list[Any]:
         for path in sorted(FOLDER.glob("*.json"))
         for each in json.loads(path.read_text("utf-8"))
     ]
+
+
+def shown(text: str, now: float) -> bytes:
+    claims = json.loads(text)
+    return bson.encode({"jwt": token(now, **claims | {"exp": now + claims.get("exp", 300)})})
+
+
+PROOFS: dict[str, Callable[[str, float], bytes]] = {
+    "nothing": lambda _text, _now: b"",
+    "bson": lambda text, _: bson.encode(json.loads(text)),
+    "plain": lambda name, _: f"\0{name}\0{PASSWORD}".encode(),
+    "token": shown,
+}
 
 
 class Play:
@@ -73,6 +112,7 @@ class Play:
 
     async def step(self, step: dict[str, Any]) -> None:
         assert set(step) <= STEP, set(step) - STEP
+        self.house.world.wait(step.get("waits", 0))
         turns = step.get("cluster", [])
         self.prepare(turns)
         connection = self.clients[step.get("who", next(iter(self.clients)))]
@@ -138,8 +178,9 @@ class Play:
             name = value.removeprefix("<first of ").removesuffix(">")
             self.scram = ScramClient(["SCRAM-SHA-256"], name, PASSWORD, c_nonce=CLIENT_NONCE)
             return self.scram.get_client_first().encode()
-        if value == "<nothing>":
-            return b""
+        kind, _, argument = value[1:-1].partition(" ")
+        if value.startswith("<") and kind in PROOFS:
+            return PROOFS[kind](argument, self.house.world.now.timestamp())
         if value == "<final>":
             assert self.scram is not None
             said = self.heard.get("speculativeAuthenticate", self.heard)
@@ -175,10 +216,23 @@ class Play:
 @pytest.mark.parametrize("conversation", conversations())
 def test_conversation(conversation: dict[str, Any]) -> None:
     async def main() -> None:
-        more = (credential("shop-2", "shop"), credential("shop-ro", "shop", "read"))
-        async with house(World(*more, **conversation.get("limits", {}))) as found:
+        more = (
+            credential("shop-2", "shop"),
+            credential("shop-ro", "shop", "read"),
+            credential("bot", "shop", plain=True, x509="CN=bot,O=Example"),
+        )
+        world = World(*more, **conversation.get("limits", {}))
+        world.open(**DOORS, domain=conversation.get("domain", ""))
+        async with house(world) as found:
             given = conversation.get("clients", {"shop": "shop"})
-            play = Play(found, {name: await found.visitor(user) for name, user in given.items()})
+            channels = {
+                name: Channel("127.0.0.1:50000", **fields)
+                for name, fields in conversation.get("channels", {}).items()
+            }
+            clients = {
+                name: await found.visitor(user, channels.get(name)) for name, user in given.items()
+            }
+            play = Play(found, clients)
             for number, step in enumerate(conversation["steps"]):
                 try:
                     await play.step(step)

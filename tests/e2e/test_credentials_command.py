@@ -51,10 +51,16 @@ def test_made_used_disabled_removed(proxy: Proxy, mongo_uri: str) -> None:
     assert made["name"] in [row["name"] for row in listed]
     assert all("password" not in row for row in listed)
     shown = run("mdb", "apps", "credentials", "list", "shop", **where).stdout.splitlines()
-    assert shown[0].split() == ["name", "app", "role", "state"]
+    columns = ["name", "app", "role", "state", "expires", "mechanisms", "subject"]
+    assert shown[0].split() == columns
     assert made["name"] in [line.split()[0] for line in shown]
-    assert all(line.split()[1:] == ["shop", "readWrite", "active"] for line in shown[1:3])
-    assert run("mdb", "apps", "credentials", "disable", made["name"], **where).returncode == 0
+    usual = ["shop", "readWrite", "active", "never", "SCRAM-SHA-256"]
+    assert all(line.split()[1:] == usual for line in shown[1:3])
+    for command, works in (("disable", False), ("enable", True), ("expire", True)):
+        assert run("mdb", "apps", "credentials", command, made["name"], **where).returncode == 0
+        assert within(APPLY_SECONDS, made["uri"], works)
+    ends = ("mdb", "apps", "credentials", "expire", made["name"], "--in", "1s")
+    assert run(*ends, **where).returncode == 0
     assert within(APPLY_SECONDS, made["uri"], False)
     assert run("mdb", "apps", "credentials", "remove", made["name"], **where).returncode == 0
     again = run("mdb", "apps", "credentials", "remove", made["name"], **where)
@@ -85,6 +91,9 @@ def test_an_unknown_app_is_warned_about(proxy: Proxy, mongo_uri: str) -> None:
         (["--role", "owner"], "readWrite or read"),
         (["--name", "no blanks"], "a credential name holds"),
         (["--name", "shop"], "is taken"),
+        (["--expires-in", "soon"], "'soon' is no time"),
+        (["--x509-subject", "/CN=a"], "a certificate's subject is written like CN=app,O=Example"),
+        (["--x509-subject", "CN=a", "--plain"], "has no password"),
     ],
 )
 def test_what_cannot_be(proxy: Proxy, mongo_uri: str, options: list[str], sentence: str) -> None:
@@ -93,6 +102,24 @@ def test_what_cannot_be(proxy: Proxy, mongo_uri: str, options: list[str], senten
     assert done.returncode == 2
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_certificate_instead_of_a_password(proxy: Proxy, mongo_uri: str) -> None:
+    where = cluster(proxy, mongo_uri)
+    options = ("--x509-subject", "cn=bot, O=Example", "--name", "bot", "--role", "read")
+    made = create_credential("shop", "--proxy", proxy.address, *options, **where)
+    assert set(made) == {"name", "uri"}
+    assert made["uri"] == (
+        f"mongodb://{proxy.address}/shop?tls=true&authMechanism=MONGODB-X509&authSource=%24external"
+    )
+    listed = json.loads(run("mdb", "apps", "credentials", "list", "shop", "--json", **where).stdout)
+    (row,) = [row for row in listed if row["name"] == "bot"]
+    assert (row["mechanisms"], row["subject"]) == ("MONGODB-X509", "CN=bot,O=Example")
+    again = run("mdb", "apps", "credentials", "create", "crm", *options[:2], **where)
+    assert (again.returncode, "subject is that of another" in again.stderr) == (2, True)
+    for name, why in (("bot", "has no password"), ("nobody", "there is no credential nobody")):
+        turned = run("mdb", "apps", "credentials", "rotate", name, **where)
+        assert (turned.returncode, why in turned.stderr) == (2, True)
 
 
 def test_health_asks_a_running_proxy(proxy: Proxy) -> None:

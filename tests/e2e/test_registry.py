@@ -16,11 +16,13 @@ from mdb_engine.exceptions import ConfigurationError, InitializationError, Manif
 from mdb_engine.manifest import Manifest, parse
 from mdb_engine.registry import credentials, ledger, routers, secrets
 from mdb_engine.registry.claims import CLAIMED, LIVE, claim
+from mdb_engine.registry.credentials import Terms
 from mdb_engine.registry.stores import CREDENTIALS, ROUTERS, SECRETS, SLUGS, Database
 
 pytestmark = pytest.mark.server
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+READ = Terms("read")
 
 
 def apps(*slugs: str, **keys: Any) -> dict[str, Manifest]:
@@ -285,20 +287,20 @@ def test_read_scopes_must_be_registered(on_server: OnServer) -> None:
 def test_credentials(on_server: OnServer) -> None:
     async def body(database: Database) -> None:
         first, password = await credentials.create(database, "shop")
-        second, other = await credentials.create(database, "shop", role="read")
+        second, other = await credentials.create(database, "shop", terms=READ)
         assert [first.name, second.name] == ["shop", "shop-2"]
         assert len(password) >= 32
         assert password != other
         keys = first.scram[SCRAM_SHA_256]
         assert len(keys.salt) == 28
         assert derive(password, keys.salt, keys.iterations) == keys
-        assert await credentials.read_all(database) == {"shop": first, "shop-2": second}
+        assert (await credentials.read_all(database)).known == {"shop": first, "shop-2": second}
         stored = [document async for document in database[CREDENTIALS].find({})]
         assert password not in str(stored)
         assert all(document["created_at"] for document in stored)
         assert await credentials.remove(database, "shop") is True
         assert await credentials.remove(database, "shop") is False
-        assert list(await credentials.read_all(database)) == ["shop-2"]
+        assert list((await credentials.read_all(database)).known) == ["shop-2"]
 
     on_server(body)
 
@@ -311,10 +313,10 @@ def test_names_of_credentials_are_unique_over_all_apps(on_server: OnServer) -> N
         with pytest.raises(ConfigurationError, match="crm is taken"):
             await credentials.create(database, "crm", name="crm")
         assert (await credentials.create(database, "crm"))[0].name == "crm-2"
-        for wrong in ({"name": "a b"}, {"role": "root"}, {"password": ""}):
+        for wrong in ({"name": "a b"}, {"terms": Terms("root")}, {"password": ""}):
             with pytest.raises(ConfigurationError):
                 await credentials.create(database, "crm", **wrong)
-        assert len(await credentials.read_all(database)) == 2
+        assert len((await credentials.read_all(database)).known) == 2
 
     on_server(body)
 
@@ -323,15 +325,80 @@ def test_changes_of_a_credential(on_server: OnServer) -> None:
     async def body(database: Database) -> None:
         await credentials.create(database, "shop")
         assert await credentials.disable(database, "shop") is True
-        assert (await credentials.read_all(database))["shop"].disabled is True
+        assert (await credentials.read_all(database)).known["shop"].disabled is True
         assert await credentials.disable(database, "shop", disabled=False) is True
         assert await credentials.lift_limits(database, "shop") is True
         assert await credentials.expire(database, "shop", NOW) is True
-        found = (await credentials.read_all(database))["shop"]
+        found = (await credentials.read_all(database)).known["shop"]
         assert (found.disabled, found.unlimited, found.expires_at) == (False, True, NOW)
         assert found.live(NOW - timedelta(seconds=1)) is True
         assert found.live(NOW) is False
         assert await credentials.disable(database, "nobody") is False
+
+    on_server(body)
+
+
+def test_one_subject_opens_one_credential(on_server: OnServer) -> None:
+    async def body(database: Database) -> None:
+        terms = Terms(subject="cn=bot, O=Example")
+        made, password = await credentials.create(database, "shop", terms=terms)
+        assert (made.x509, made.mechanisms, password) == (
+            "CN=bot,O=Example", ("MONGODB-X509",), "",
+        )  # fmt: skip
+        other = Terms(subject="CN=b\\6ft , O=Example")
+        for slug in ("shop", "crm"):
+            with pytest.raises(ConfigurationError, match="subject is that of another"):
+                await credentials.create(database, slug, terms=other)
+        both = Terms(subject="CN=other", plain=True, sha_1=True)
+        with pytest.raises(ConfigurationError, match="has no password"):
+            await credentials.create(database, "crm", terms=both)
+        chosen = uuid4().hex
+        made, _ = await credentials.create(database, "crm", password=chosen, terms=both)
+        assert made.mechanisms == ("MONGODB-X509", "PLAIN", "SCRAM-SHA-1", SCRAM_SHA_256)
+        assert (await credentials.create(database, "crm"))[0].x509 == ""
+        assert (await credentials.create(database, "crm"))[0].x509 == ""
+
+    on_server(body)
+
+
+def test_rotation(on_server: OnServer) -> None:
+    async def body(database: Database) -> None:
+        before = datetime.now(UTC)
+        terms = Terms("read", sha_1=True, plain=True, unlimited=True)
+        old, password = await credentials.create(database, "shop", terms=terms)
+        new, other = await credentials.rotate(database, "shop", grace=timedelta(hours=1))
+        known = (await credentials.read_all(database)).known
+        assert known == {"shop": known["shop"], "shop-2": new}
+        assert password != other
+        assert (new.app, new.role, new.mechanisms, new.unlimited, new.expires_at) == (
+            old.app, old.role, old.mechanisms, True, None,
+        )  # fmt: skip
+        assert known["shop"].same(old)
+        end = known["shop"].expires_at
+        assert end is not None
+        assert timedelta(minutes=59) < end - before < timedelta(minutes=61)
+        await credentials.expire(database, "shop-2", before + timedelta(minutes=5))
+        await credentials.rotate(database, "shop-2", grace=timedelta(hours=1), password=other)
+        end = (await credentials.read_all(database)).known["shop-2"].expires_at
+        assert end is not None
+        assert end - before < timedelta(minutes=6), "it does not live longer for it"
+        await credentials.disable(database, "shop-3")
+        await credentials.create(database, "crm", terms=Terms(subject="CN=x"))
+        for name, why in (("nobody", "no credential"), ("shop-3", "disabled"), ("crm", "password")):
+            with pytest.raises(ConfigurationError, match=why):
+                await credentials.rotate(database, name, grace=timedelta(0))
+
+    on_server(body)
+
+
+def test_what_cannot_be_read_does_not_keep_the_others(on_server: OnServer) -> None:
+    async def body(database: Database) -> None:
+        made, _ = await credentials.create(database, "shop")
+        strange = [{"_id": 7}, {"_id": "x" * 99, "app": "shop"}, {"_id": "y", "app": 3}]
+        await database[CREDENTIALS].insert_many(strange)
+        found = await credentials.read_all(database)
+        assert found.known == {"shop": made}
+        assert found.unreadable == ("7", "x" * 64, "y")
 
     on_server(body)
 

@@ -76,6 +76,10 @@ def test_the_admin_pages(own: Proxy, admin: str) -> None:
             'mdb_proxy_blocked_total{app="shop",reason="BadValue"} 1.0',
             'mdb_proxy_auth_attempts_total{mechanism="SCRAM-SHA-256",outcome="ok"}',
             'mdb_proxy_client_connections{app="crm"} 0.0',
+            'mdb_proxy_backend_up{backend="',
+            'mdb_proxy_backend_duration_seconds_count{command="insert"}',
+            'mdb_proxy_arrivals_total{listener="',
+            "mdb_proxy_build_info{version=",
         ):
             assert line in body
     assert page(f"{admin}/nothing")[0] == 404

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -296,6 +297,26 @@ def test_a_worker_that_is_killed(both: Proxy, admin: str, name: str) -> None:
     with first, second:
         assert first.ask({"ping": 1, "$db": "shop"})["ok"]
         assert second.ask({"ping": 1, "$db": "shop"})["ok"]
+
+
+def test_a_worker_that_hangs(both: Proxy, admin: str, name: str, measured: Any) -> None:
+    """Its connections are open, and nobody is there: the driver's time runs out on them."""
+    hanging = "mdb_proxy_workers_hanging_total"
+    before = metric(f"{admin}/metrics", hanging)
+    options = {"socketTimeoutMS": 2_000, "connectTimeoutMS": 1_000}
+    with Load(both, name, **options) as load:
+        assert soon(load.goes_on(), PATIENCE_SECONDS)
+        stopped = children(both)[0]
+        began = time.monotonic()
+        os.kill(stopped, signal.SIGSTOP)
+        assert soon(lambda: not alive(stopped), PATIENCE_SECONDS)
+        measured(f"a worker that hangs was replaced after {time.monotonic() - began:.1f} s")
+        assert soon(lambda: len(set(children(both)) - {stopped}) == 2, PATIENCE_SECONDS)
+        assert soon(lambda: page(f"{admin}/readyz")[0] == 200, PATIENCE_SECONDS)
+        assert soon(load.goes_on(), PATIENCE_SECONDS)
+    stored = set(both.behind[f"shop_{name}"].distinct("_id", {"_id": {"$gte": 0}}))
+    assert set(load.acknowledged) <= stored, "nothing is lost"
+    assert metric(f"{admin}/metrics", hanging) == before + 1
 
 
 def test_a_port_that_is_taken(both: Proxy, mongo_uri: str) -> None:

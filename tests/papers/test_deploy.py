@@ -1,5 +1,6 @@
 """The files that deploy the proxy, checked by the tools that know their forms."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,8 +11,11 @@ import pytest
 import yaml
 
 from mdb_proxy.config import URI_NAMES, ProxySettings
+from mdb_proxy.listeners import Keys, read_listener
+from tests.support import config
 from tests.support.programs import BIN, ROOT
 
+SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 UNITS = sorted((ROOT / "deploy").rglob("*.service"))
 YAML = sorted([*(ROOT / "deploy").rglob("*.y*ml"), ROOT / "docker-compose.yml"])
@@ -45,6 +49,23 @@ def test_units(unit: Path, tmp_path: Path) -> None:
     copy = tmp_path / unit.name
     copy.write_text(text)
     assert check("systemd-analyze", "verify", "--man=no", copy) == ""
+
+
+@pytest.mark.skipif(
+    not config.CI and shutil.which("haproxy", path=SYSTEM) is None, reason="HAProxy is missing"
+)
+def test_haproxy() -> None:
+    program = shutil.which("haproxy", path=SYSTEM)
+    assert program is not None
+    check(program, "-c", "-f", "deploy/haproxy/haproxy.cfg")
+
+
+def test_the_listener_beside_it() -> None:
+    """The line in the comment is one that the proxy takes."""
+    text = (ROOT / "deploy" / "haproxy" / "haproxy.cfg").read_text()
+    (line,) = re.findall(r'--listen "(.*)"', text)
+    found = read_listener(line, {}, Keys())
+    assert (found.balanced, found.proxy_protocol) == (True, True)
 
 
 def settings_named_in(text: str) -> Iterator[str]:

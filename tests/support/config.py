@@ -24,6 +24,9 @@ PROVE = int(os.environ.get("MDB_TEST_PROVE", "0"))
 SEED = int(os.environ.get("MDB_TEST_SEED", "0"))
 """The one workload to run again."""
 
+SOAK_MINUTES = float(os.environ.get("MDB_TEST_SOAK", "0.25"))
+"""So long all kinds of work are done; `make soak` says how long."""
+
 DOCKER = bool(os.environ.get("DOCKER_HOST")) or Path("/var/run/docker.sock").exists()
 
 

@@ -20,10 +20,11 @@ MECHANISMS: Final = ["SCRAM-SHA-256"]
 class Line:
     """A client without a driver. What was sent first is answered first."""
 
-    def __init__(self, uri: str, address: tuple[str, int] | None = None) -> None:
-        """Connect, and log in when the URI says as whom."""
+    def __init__(self, uri: str, address: tuple[str, int] | None = None, source: str = "") -> None:
+        """Connect, from a certain address of ours, and log in when the URI says as whom."""
         found = parse_uri(uri)
-        self._socket = socket.create_connection(address or found["nodelist"][0], SECONDS)
+        where = address or found["nodelist"][0]
+        self._socket = socket.create_connection(where, SECONDS, (source, 0) if source else None)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._numbers = itertools.count(1)
         if found["username"]:

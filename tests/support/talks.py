@@ -8,23 +8,45 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import count
+from types import MappingProxyType
 from typing import Any
 
 import bson
 from scramp import ScramClient
 
 from mdb_engine import rawbson
-from mdb_engine.credentials import SCRAM_SHA_256, Credential, ScramKeys, derive
+from mdb_engine.credentials import (
+    SCRAM_SHA_1,
+    SCRAM_SHA_256,
+    Credential,
+    ScramKeys,
+    derive,
+    derive_sha_1,
+)
 from mdb_engine.rawbson import Document
 from mdb_engine.scope.model import Limits, Scope
+from mdb_proxy.auth import Doors, Gate
 from mdb_proxy.channel import Channel
+from mdb_proxy.chores import Chores
+from mdb_proxy.client import Arrived, plain
 from mdb_proxy.cursors import Cursors, Sessions
-from mdb_proxy.decisions import Answer, Ask, Decision, Exchange, Forward, Reply, Run
+from mdb_proxy.decisions import (
+    Answer,
+    Ask,
+    Backend,
+    Chore,
+    Decision,
+    Exchange,
+    Forward,
+    Reply,
+    Run,
+)
 from mdb_proxy.directory import Directory
 from mdb_proxy.neighbours import for_another
 from mdb_proxy.quotas import Quotas
 from mdb_proxy.server import Listener
 from mdb_proxy.session import Event, Session, Tools
+from mdb_proxy.throttles import Throttle
 from mdb_proxy.wire import (
     OP_MSG,
     OP_QUERY,
@@ -42,7 +64,9 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SECRET = bytes(range(32))
 PASSWORD = "correct horse"  # noqa: S105 - of nobody
 MEMBER = "m1:27017"
+CHANNEL = Channel("127.0.0.1:50000")
 CLIENT_NONCE = "rOprNGfwEbeRWgbNEkqO"
+SERVER_NONCE = "3rfcNHYJY1ZVvWVs7j"
 SLUGS = ("crm", "shop")
 
 Fields = Mapping[str, Any]
@@ -57,6 +81,16 @@ def keys() -> ScramKeys:
 def credential(name: str = "shop", app: str = "", role: str = "readWrite", **more: Any):
     """Give a credential; the app is the name unless told otherwise."""
     return Credential(name, app or name, role, {SCRAM_SHA_256: keys()}, **more)
+
+
+def old_keys(name: str) -> dict[str, ScramKeys]:
+    """Give the keys of PASSWORD of a credential that old clients use too."""
+    return {SCRAM_SHA_1: derive_sha_1(name, PASSWORD, b"salt" * 4), SCRAM_SHA_256: keys()}
+
+
+def gate(known: Mapping[str, Credential] = MappingProxyType({}), **more: Any) -> Gate:
+    """Give what a login is judged by; nobody comes by certificate unless told otherwise."""
+    return Gate(known.get, **{"nonce": SERVER_NONCE, "secret": SECRET, "now": NOW, **more})
 
 
 def scope(slug: str = "shop", **more: Any) -> Scope:
@@ -83,6 +117,7 @@ class World:
         self.cursors = Cursors()
         self.sessions = Sessions()
         self.quotas = Quotas()
+        self.throttle = Throttle()
         self.apps: Counter[str] = Counter()
         self.events: list[Event] = []
         self._numbers = count(1)
@@ -99,6 +134,7 @@ class World:
             started=NOW - timedelta(seconds=90),
             clients=lambda app: self.apps[app],
             quotas=self.quotas,
+            throttle=self.throttle,
             **more,
         )
 
@@ -115,6 +151,10 @@ class World:
         kept = dict(self.directory.credentials)
         kept[name] = replace(kept[name], **fields)
         self.directory = replace(self.directory, credentials=kept)
+
+    def open(self, **doors: Any) -> None:
+        """Have other ways in."""
+        self.directory = replace(self.directory, doors=Doors(**doors))
 
     def forget(self, *, name: str = "", app: str = "") -> None:
         """Remove a credential or an app."""
@@ -192,11 +232,11 @@ def told(exchange: Exchange) -> dict[str, Any]:
 class Talk:
     """One connection, as far as its session: decisions, without a loop."""
 
-    def __init__(self, world: World, user: str = "", **tools: Any) -> None:
+    def __init__(
+        self, world: World, user: str = "", channel: Channel = CHANNEL, **tools: Any
+    ) -> None:
         self.world = world
-        self.session = Session(
-            world.tools(**tools), Channel("127.0.0.1:50000"), 3, world.events.append
-        )
+        self.session = Session(world.tools(**tools), channel, 3, world.events.append)
         if user:
             self.log_in(user)
 
@@ -270,7 +310,9 @@ def _run(
     try:
         step = next(decision.steps)
         while True:
-            if isinstance(step, Ask):
+            if isinstance(step, Chore):
+                step = decision.steps.send(Answer(step.work(), ""))
+            elif isinstance(step, Ask):
                 parts = [for_another(world.tools(), step) for world in peers]
                 said = [_carry_out(part, answers, member, ()) for part in parts if part is not None]
                 step = decision.steps.send(Answer(b"", "", tuple(said)))
@@ -343,6 +385,8 @@ class Cluster:
     asked: list[Exchange] = field(default_factory=list)
     answers: deque[Told] = field(default_factory=deque)
     cut: int = 0
+    members: tuple[str, ...] = (MEMBER,)
+    backends: Mapping[str, Backend] = field(default_factory=dict)
 
     def will_say(self, *documents: Fields, member: str = MEMBER) -> None:
         """Say these next."""
@@ -372,8 +416,8 @@ class Cluster:
 class Connection:
     """One client of a listener."""
 
-    def __init__(self, listener: Listener) -> None:
-        self.client = listener.client()
+    def __init__(self, listener: Listener, arrived: Arrived = plain) -> None:
+        self.client = listener.client(arrived)
         self.wire = Wire(self.client)
         self.client.connection_made(self.wire)
         self._frames = Frames()
@@ -426,6 +470,14 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+class AtOnce(Chores):
+    """Slow work is done by the loop itself, which tests have time for."""
+
+    async def done(self, chore: Chore) -> bytes:
+        await asyncio.sleep(0)
+        return chore.work()
+
+
 @dataclass(slots=True)
 class House:
     """A listener with its world and its cluster."""
@@ -434,9 +486,10 @@ class House:
     cluster: Cluster
     listener: Listener
 
-    async def visitor(self, user: str = "") -> Connection:
+    async def visitor(self, user: str = "", channel: Channel | None = None) -> Connection:
         """Give a new connection, logged in when there is a name."""
         found = Connection(self.listener)
+        found.client.channel = channel or found.client.channel
         if user:
             await found.log_in(user)
         return found
@@ -448,7 +501,7 @@ async def house(world: World | None = None, **tools: Any) -> AsyncIterator[House
     world = world or World()
     cluster = Cluster()
     async with asyncio.TaskGroup() as group:
-        listener = Listener(world.tools(**tools), cluster, group, world.apps)
+        listener = Listener(world.tools(**tools), cluster, group, world.apps, chores=AtOnce())
         yield House(world, cluster, listener)
         await listener.drain(0.05)
 

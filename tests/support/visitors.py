@@ -17,15 +17,16 @@ SECONDS = 20
 
 
 class Visitor:
-    """A logged-in connection.
+    """A logged-in connection; `address`: where it comes from, if that matters.
 
     Attributes:
         number: what the proxy calls the connection; of two workers the first has the odd ones.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, address: str = "") -> None:
         parsed = parse_uri(uri)
-        self._socket = socket.create_connection(parsed["nodelist"][0], SECONDS)
+        own = (address, 0) if address else None
+        self._socket = socket.create_connection(parsed["nodelist"][0], SECONDS, own)
         try:
             self._log_in(parsed)
         except BaseException:
@@ -38,6 +39,7 @@ class Visitor:
         first = {"saslStart": 1, "mechanism": SCRAM_SHA_256, "$db": "admin"}
         options = {"skipEmptyExchange": True}
         reply = self.ask({**first, "payload": scram.get_client_first(), "options": options})
+        assert reply["ok"], reply
         scram.set_server_first(reply["payload"].decode())
         final = {"saslContinue": 1, "conversationId": reply["conversationId"], "$db": "admin"}
         reply = self.ask({**final, "payload": scram.get_client_final()})
@@ -50,9 +52,13 @@ class Visitor:
 
     def ask(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Give the reply to a command."""
-        self._socket.sendall(message(command))
+        self.say(command)
         (size,) = struct.unpack("<i", self._read(4))
         return decoded(self._read(size - 4)[17:])
+
+    def say(self, command: Mapping[str, Any]) -> None:
+        """Send a command and wait for nothing."""
+        self._socket.sendall(message(command))
 
     def _read(self, size: int) -> bytes:
         found = b""

@@ -357,7 +357,10 @@ BASELINE = baseline()
 async def _log_ins(uri: str, db_name: str) -> None:
     async with AsyncMongoClient[dict[str, Any]](uri) as client:
         for name, (slug, role) in LOGINS.items():
-            await credentials.create(client[db_name], slug, name=name, role=role, password=PASSWORD)
+            terms = credentials.Terms(role)
+            await credentials.create(
+                client[db_name], slug, name=name, password=PASSWORD, terms=terms
+            )
 
 
 def _history(behind: Any) -> Any:

@@ -42,6 +42,7 @@ PROXY_MAY_IMPORT = {
     "rawbson",
     "registry",
     "scope",
+    "subjects",
 }
 TAG_HOME = "engine/mdb_engine/scope/model.py"
 TAG = re.compile(r"(?<![A-Za-z0-9_])app_id(?![A-Za-z0-9_])")

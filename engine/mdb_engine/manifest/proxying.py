@@ -1,17 +1,57 @@
 """`proxy`: how clients of the wire log in as this app and what the proxy keeps of it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator
 
-from mdb_engine.manifest.base import Flag, Section
+from mdb_engine.exceptions import ConfigurationError
+from mdb_engine.manifest.base import Flag, Section, broken_rule
+from mdb_engine.subjects import canonical
 
 RoleName = Literal["readWrite", "read"]
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
 ]
 """Signatures with a public key only: a key that verifies must not be able to sign."""
+
+
+DISCOVERY: Final = "/.well-known/openid-configuration"
+"""Where an issuer says where its keys are (OpenID Connect Discovery, section 4)."""
+
+ADDRESSES: Final = ("http", "https")
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def check_address(address: str) -> str:
+    """Refuse an address whose answers others could change on the way; files may be anywhere.
+
+    Raises:
+        ConfigurationError: it is an address without TLS, and not on this machine.
+    """
+    parts = urlsplit(address)
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise ConfigurationError("keys are fetched by https")
+    return address
+
+
+def keys_of(issuer: str, keys: str | None) -> str:
+    """Where an issuer's keys are: where it is said, or where the issuer itself says.
+
+    Raises:
+        ConfigurationError: the issuer is no address, or its keys would come without TLS.
+    """
+    if urlsplit(issuer).scheme not in ADDRESSES or not set(issuer).isdisjoint("# \t\r\n"):
+        raise ConfigurationError("an issuer is an address (https://...), without a fragment")
+    return check_address(keys or issuer.rstrip("/") + DISCOVERY)
+
+
+def _in_our_spelling(subject: str) -> str:
+    try:
+        return canonical(subject)
+    except ConfigurationError as error:
+        raise broken_rule(str(error)) from None
 
 
 class ReadPreference(Section):
@@ -33,7 +73,8 @@ class Tls(Section):
 class Oidc(Section):
     """`proxy.oidc[]`: a token of this issuer whose claim has this value logs in as the app.
 
-    `jwks` is a file or a URL; by default it is discovered at the issuer.
+    `jwks` is a file or a URL; by default it is discovered at the issuer. `value` is the slug unless
+    it is given.
     """
 
     issuer: str
@@ -44,11 +85,19 @@ class Oidc(Section):
     value: str | None = None
     role: RoleName = "readWrite"
 
+    @model_validator(mode="after")
+    def _keys(self) -> Self:
+        try:
+            keys_of(self.issuer, self.jwks)
+        except ConfigurationError as error:
+            raise broken_rule(str(error)) from None
+        return self
+
 
 class X509(Section):
     """`proxy.x509[]`: a client certificate with this subject logs in as the app."""
 
-    subject: Annotated[str, Field(min_length=1)]
+    subject: Annotated[str, Field(min_length=1), AfterValidator(_in_our_spelling)]
     role: RoleName = "readWrite"
 
 

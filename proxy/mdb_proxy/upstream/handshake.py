@@ -15,6 +15,7 @@ from scramp import ScramClient, ScramException
 from mdb_engine import rawbson
 from mdb_engine.exceptions import InvalidBSONError, QueryValidationError, UpstreamError
 from mdb_proxy.upstream.connection import Connection
+from mdb_proxy.upstream.failures import TurnedAwayError
 from mdb_proxy.upstream.target import SCRAM_MECHANISMS, X509, Login, Target
 from mdb_proxy.wire import WireError
 
@@ -93,11 +94,11 @@ async def _by_certificate(connection: Connection, login: Login, mechanism: str) 
     command = {"authenticate": 1, "mechanism": mechanism, "$db": login.source}
     reply = await connection.command({**command, **({"user": login.name} if login.name else {})})
     if reply.get("ok") != 1:
-        raise UpstreamError(f"{connection.member} refused the login by our certificate")
+        raise TurnedAwayError(f"{connection.member} refused the login by our certificate")
 
 
 async def _by_scram(connection: Connection, login: Login, mechanism: str) -> None:
-    refused = UpstreamError(f"{connection.member} refused the login of user {login.name}")
+    refused = TurnedAwayError(f"{connection.member} refused the login of user {login.name}")
     try:
         client = ScramClient([mechanism], login.name, _proof(login, mechanism))
         start: dict[str, Any] = {

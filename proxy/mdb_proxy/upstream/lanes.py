@@ -43,6 +43,11 @@ class Lanes:
             lane = self._lanes[member] = self._lane(member)
         return lane.awaited if awaited else lane.ordinary
 
+    def sizes(self, member: Address) -> tuple[int, int]:
+        """Commands on their way to a member, and open connections."""
+        lane = self._lanes.get(member)
+        return (0, 0) if lane is None else (lane.busy, lane.ordinary.size + lane.awaited.size)
+
     def busy(self, member: Address) -> int:
         """Commands that are on their way to a member."""
         lane = self._lanes.get(member)

@@ -50,6 +50,11 @@ class Pool:
         return self._turns.taken
 
     @property
+    def size(self) -> int:
+        """Connections that are open."""
+        return len(self._open)
+
+    @property
     def empty(self) -> bool:
         """No socket is open and nobody is about to open one."""
         return not self._open and not self.busy

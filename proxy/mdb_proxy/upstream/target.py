@@ -43,6 +43,7 @@ class Target:
         connect_seconds: for connection, TLS, handshake and login together.
         reply_seconds: for one reply; None for no bound.
         heartbeat_seconds: how often every member is looked at.
+        pool_size: the most connections to a member for ordinary commands; None: as we like.
     """
 
     hosts: tuple[str, ...]
@@ -51,6 +52,7 @@ class Target:
     connect_seconds: float = _CONNECT_SECONDS
     reply_seconds: float | None = None
     heartbeat_seconds: float = _HEARTBEAT_SECONDS
+    pool_size: int | None = None
 
 
 async def read_target(uri: str) -> Target:
@@ -81,6 +83,7 @@ def _read(uri: str) -> Target:
         connect_seconds=options.get("connecttimeoutms") or _CONNECT_SECONDS,
         reply_seconds=options.get("sockettimeoutms") or None,
         heartbeat_seconds=options.get("heartbeatfrequencyms") or _HEARTBEAT_SECONDS,
+        pool_size=options.get("maxpoolsize") or None,
     )
 
 

@@ -16,13 +16,14 @@ from mdb_engine.exceptions import (
     InitializationError,
     InvalidBSONError,
     OverloadedError,
+    UnreachableError,
     UpstreamError,
 )
-from mdb_proxy.decisions import Answer, Exchange
+from mdb_proxy.decisions import Answer, Backend, Exchange
 from mdb_proxy.upstream.clock import ClusterClock
 from mdb_proxy.upstream.connection import Connection
 from mdb_proxy.upstream.discovery import NO_MEMBER, ClusterFeatures, Discovery
-from mdb_proxy.upstream.failures import labels
+from mdb_proxy.upstream.failures import is_final, labels
 from mdb_proxy.upstream.handshake import connect
 from mdb_proxy.upstream.lanes import Address, Lanes
 from mdb_proxy.upstream.pool import Pool, PoolSettings
@@ -81,6 +82,22 @@ class Upstream:
         """What all known members can do, now."""
         return self._discovery.features
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Who holds data, as `host:port`, the primary first."""
+        known = [each for each in self._discovery.description.known_servers if each.is_readable]
+        known.sort(key=lambda each: not each.is_writable)
+        return tuple(f"{host}:{port}" for host, port in (each.address for each in known))
+
+    @property
+    def backends(self) -> dict[str, Backend]:
+        """How each member is, by `host:port`."""
+        known = self._discovery.description.server_descriptions()
+        return {
+            f"{host}:{port}": Backend(each.is_readable, *self._lanes.sizes((host, port or 0)))
+            for (host, port), each in known.items()
+        }
+
     async def exchange(self, exchange: Exchange) -> Answer:
         """Send one command to a suitable member and give its reply.
 
@@ -97,7 +114,7 @@ class Upstream:
         try:
             return await self._exchange(exchange)
         except asyncio.CancelledError:
-            if exchange.awaited:
+            if rawbson.Document(exchange.body).first == "getMore":
                 await self._abandon(exchange)
             raise
 
@@ -115,29 +132,39 @@ class Upstream:
             raise UpstreamError(found.reason, labels(exchange.body)) from found
         return found
 
-    async def check(self) -> None:
+    async def check(self, seconds: float | None = None) -> None:
         """Connect to a member and log in; every known member must be recent enough.
 
+        Args:
+            seconds: how long to wait for a member; None: as commands do.
+
         Raises:
-            InitializationError: one clear sentence, without secrets.
+            UnreachableError: it may be there later. InitializationError: it does not want us, or
+                is too old. One clear sentence, without secrets.
         """
+        seconds = self._selection_timeout if seconds is None else seconds
         try:
-            member = await self._discovery.select(ANY)
-        except UpstreamError:
-            raise InitializationError(self._silence()) from None
+            async with asyncio.timeout(seconds):
+                member = await self._discovery.next(ANY)
+        except TimeoutError:
+            self._check_versions()
+            raise self._silence(seconds) from None
         self._check_versions()
         pool = self._lanes.pool(member, awaited=False)
         try:
             pool.give(await pool.take(app=""))
         except UpstreamError as error:
-            raise InitializationError(error.reason) from None
+            raise _start_error(error, error.reason) from None
 
-    def _silence(self) -> str:
+    def _silence(self, seconds: float) -> InitializationError:
         hosts = ", ".join(self._target.hosts)
-        reason = f"no member of the cluster ({hosts}) answered in {self._selection_timeout:g} s"
-        errors = [str(each.error) for each in self._discovery.members if each.error]
+        reason = f"no member of the cluster ({hosts}) answered in {seconds:g} s"
+        errors = [each.error for each in self._discovery.members if each.error]
+        if not errors:
+            return UnreachableError(reason)
+        error = next(filter(is_final, errors), errors[0])
         # the driver appends its timeouts in brackets
-        return f"{reason}: {errors[0].partition(' (configured')[0]}" if errors else reason
+        return _start_error(error, f"{reason}: {str(error).partition(' (configured')[0]}")
 
     def _check_versions(self) -> None:
         for member in self._discovery.description.known_servers:
@@ -150,10 +177,10 @@ class Upstream:
                 )
 
     async def _abandon(self, exchange: Exchange) -> None:
-        """Kill the cursor of a `getMore` that nobody waits for any more.
+        """Kill the cursor of a `getMore` that nobody waits for any more; its batch is lost.
 
-        Closing the connection is not enough: the server goes on waiting, for as long as it was
-        asked to (6.0.5). A killed one it ends with the next write of anybody.
+        Closing the connection is not enough: the server goes on working or waiting, for as long as
+        it was asked to (6.0.5). Of a killed one it ends the wait with the next write of anybody.
         """
         command = rawbson.Document(exchange.body)
         kill = {
@@ -263,6 +290,10 @@ class Upstream:
         return found
 
 
+def _start_error(error: Exception, reason: str) -> InitializationError:
+    return (InitializationError if is_final(error) else UnreachableError)(reason)
+
+
 @asynccontextmanager
 async def open_upstream(
     uri: str, *, app_name: str, pool: PoolSettings, selection_timeout: float
@@ -274,7 +305,7 @@ async def open_upstream(
     Args:
         uri: a MongoDB URI.
         app_name: how the cluster's logs call us.
-        pool: bounds of the connections per member.
+        pool: bounds of the connections per member; `maxPoolSize` of the URI comes before it.
         selection_timeout: seconds that a command waits for a suitable member.
 
     Raises:
@@ -286,7 +317,7 @@ async def open_upstream(
     async def reach(member: Address) -> Connection:
         return await connect(member, target, app_name)
 
-    lanes = Lanes(reach, pool)
+    lanes = Lanes(reach, replace(pool, max_size=target.pool_size or pool.max_size))
     client = _watcher(uri, app_name, target.heartbeat_seconds)
     try:
         try:

@@ -1,6 +1,7 @@
 """Credentials: names, keys, the stored form, and that nothing secret is ever shown."""
 
 import base64
+import hashlib
 import hmac
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -15,6 +16,7 @@ from mdb_engine.credentials import (
     ScramKeys,
     check_name,
     derive,
+    derive_sha_1,
     from_document,
     to_document,
 )
@@ -113,6 +115,7 @@ def test_unusable_passwords(password: str, iterations: int) -> None:
         credential(name="shop.ro", role="read", disabled=True, unlimited=True),
         credential(expires_at=NOW),
         credential(scram={}),
+        credential(x509=r"CN=a\, b,O=c", plain=True),
     ],
 )
 def test_stored_and_read_back(original: Credential) -> None:
@@ -148,3 +151,33 @@ def test_keys_are_never_shown() -> None:
     assert repr(keys.stored_key) not in shown
     assert repr(keys.server_key) not in shown
     assert "stored_key" not in shown
+
+
+def test_the_subject_is_in_our_spelling() -> None:
+    assert credential(x509="CN=a,O=b").mechanisms == ("MONGODB-X509", SCRAM_SHA_256)
+    with pytest.raises(ConfigurationError):
+        credential(x509="cn=a, O=b")
+    stored = {**to_document(credential()), "x509": "cn=a, O=b"}
+    assert from_document(stored).x509 == "CN=a,O=b"
+    for wrong in (5, "a", b"CN=a", ["CN=a"]):
+        with pytest.raises(ConfigurationError):
+            from_document({**stored, "x509": wrong})
+
+
+@pytest.mark.parametrize("plain", [None, 1, "true", "false", [], {}])
+def test_plain_is_allowed_by_true_alone(plain: Any) -> None:
+    assert from_document({**to_document(credential()), "plain": plain}).plain is False
+    assert from_document({**to_document(credential()), "plain": True}).plain is True
+
+
+@pytest.mark.parametrize("password", ["pencil", "com,ma=ü", "x" * 200])
+def test_keys_for_old_clients(password: str) -> None:
+    keys = derive_sha_1("shop", password, b"0123456789abcdef")
+    assert (keys.iterations, len(keys.salt), len(keys.stored_key)) == (10_000, 16, 20)
+    digest = hashlib.md5(f"shop:mongo:{password}".encode(), usedforsecurity=False).hexdigest()
+    salted = hashlib.pbkdf2_hmac("sha1", digest.encode(), keys.salt, 10_000)
+    client = hmac.digest(salted, b"Client Key", "sha1")
+    assert keys.stored_key == hashlib.sha1(client, usedforsecurity=False).digest()
+    assert keys.server_key == hmac.digest(salted, b"Server Key", "sha1")
+    with pytest.raises(ConfigurationError):
+        derive_sha_1("shop", "", b"s" * 16)

@@ -36,7 +36,7 @@ def test_each_code_has_one_class_and_one_name() -> None:
 @pytest.mark.parametrize("error", REFUSALS)
 def test_a_code_without_a_name_is_a_location(error: Any) -> None:
     known = {322: "APIVersionError", 352: "UnsupportedOpQueryCommand", 462: None, 10334: None}
-    known |= {14031: "OutOfDiskSpace"}
+    known |= {391: "ReauthenticationRequired", 14031: "OutOfDiskSpace"}
     if error.code > 263 and error.code not in {*known, 13297}:
         assert error.code_name == f"Location{error.code}"
 

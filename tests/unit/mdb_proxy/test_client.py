@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from mdb_proxy.client import HINT, Client
+from mdb_proxy.bounds import Bounds
+from mdb_proxy.client import CHUNK, DEAF, ENDLESS, HINT, SPEECHLESS, Client
 from mdb_proxy.wire import MAX_BEFORE_LOGIN
 from tests.support.talks import Wire, message
 
@@ -179,7 +180,7 @@ def test_answers_wait_for_a_slow_reader() -> None:
 
 def test_who_never_reads_is_left() -> None:
     async def work(door: Door) -> None:
-        door.client.patience = 0.01
+        door.client.bounds = Bounds(send_seconds=0.01)
         door.client.pause_writing()
         await door.client.send(b"abc")
         assert door.wire.aborted
@@ -195,5 +196,70 @@ def test_nothing_is_written_to_who_has_left() -> None:
         door.client.connection_lost(None)
         await door.client.send(b"abc")
         assert bytes(door.wire.written) == b""
+
+    inside(work)
+
+
+def test_a_long_answer_goes_in_pieces() -> None:
+    async def work(door: Door) -> None:
+        data = bytes(range(256)) * (CHUNK // 100)
+        async with asyncio.TaskGroup() as group:
+            door.client.pause_writing()
+            task = group.create_task(door.client.send(data))
+            await asyncio.sleep(0)
+            assert len(door.wire.written) == CHUNK
+            assert not task.done()
+            door.client.resume_writing()
+        assert bytes(door.wire.written) == data
+
+    inside(work)
+
+
+def test_a_long_answer_to_who_does_not_go_on_reading() -> None:
+    async def work(door: Door) -> None:
+        door.client.bounds = Bounds(send_seconds=0.01)
+        door.client.pause_writing()
+        await door.client.send(bytes(10 * CHUNK))
+        assert (len(door.wire.written), door.wire.aborted) == (CHUNK, True)
+        assert (str(door.client.broken), door.client.dropped) == (DEAF, True)
+
+    inside(work)
+
+
+def test_who_says_nothing_is_late() -> None:
+    async def work(door: Door) -> None:
+        assert door.client.late(1e9) == "", "nobody has said when it came"
+        door.client.came = 100.0
+        assert [door.client.late(now) for now in (105.0, 105.1)] == ["", SPEECHLESS]
+        door.client.data_received(PING[:1])
+        assert door.client.late(105.1) == ""
+
+    inside(work)
+
+
+def test_whose_message_does_not_end_is_late() -> None:
+    async def work(door: Door) -> None:
+        door.client.came = 0.0
+        door.client.data_received(PING + PING[:5])
+        assert [door.client.late(now) for now in (100.0, 130.0, 130.1)] == ["", "", ENDLESS]
+        door.client.data_received(PING[5:] + PING[:5])
+        assert [door.client.late(now) for now in (131.0, 161.0, 161.1)] == ["", "", ENDLESS]
+        door.client.data_received(PING[5:])
+        assert door.client.late(1000.0) == ""
+        door.client.data_received(PING[:5])
+        assert door.client.late(1001.0) == ""
+        door.wire.pause_reading()
+        assert door.client.late(2000.0) == "", "it is we who do not read"
+
+    inside(work)
+
+
+def test_who_is_dropped_is_gone_at_once() -> None:
+    async def work(door: Door) -> None:
+        task = asyncio.ensure_future(door.client.frame())
+        await asyncio.sleep(0)
+        door.client.drop(ENDLESS)
+        assert await task is None
+        assert (door.wire.aborted, str(door.client.broken)) == (True, ENDLESS)
 
     inside(work)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from mdb_engine.exceptions import ConfigurationError
+from mdb_proxy.auth import TokenRule
+from mdb_proxy.bounds import Bounds
 from mdb_proxy.config import (
     ProxySettings,
     Settings,
@@ -16,6 +18,7 @@ from mdb_proxy.config import (
     load_settings,
     parse_address,
 )
+from mdb_proxy.doors import Entrances
 from tests.support import config
 
 TOML = 'mongo_uri = "mongodb://toml"\ndb_name = "toml"\nlisten = "toml:1"\n'
@@ -169,3 +172,139 @@ def test_the_environment_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     found = environment(CHANGED="2")
     assert (found["KEPT"], found["CHANGED"]) == ("1", "2")
     assert "CHANGED" not in environment()
+
+
+OIDC = """
+mongo_uri = "mongodb://h"
+sni_domain = "db.example.com"
+
+[[oidc]]
+issuer = "https://idp.example"
+audience = "mdb"
+claim = "app"
+
+[[oidc]]
+issuer = "https://people.example/"
+audience = "shell"
+claim = "app"
+role_claim = "may"
+jwks = "keys.json"
+algorithms = ["EdDSA"]
+client_id = "shell"
+scopes = ["openid"]
+"""
+
+
+def test_the_ways_in(given: Callable[..., None]) -> None:
+    given({}, {"mdb-proxy.toml": OIDC})
+    settings = load_settings(ProxySettings, {})
+    discovered = "https://idp.example/.well-known/openid-configuration"
+    assert settings.entrances == Entrances(
+        (
+            TokenRule("https://idp.example", "mdb", discovered, ("RS256", "ES256"), claim="app"),
+            TokenRule(
+                "https://people.example/",
+                "shell",
+                "keys.json",
+                ("EdDSA",),
+                claim="app",
+                role_claim="may",
+                client="shell",
+                scopes=("openid",),
+            ),
+        ),
+        "db.example.com",
+        False,
+    )
+    given({"MDB_PROXY_SNI_REQUIRED": "false", "MDB_PROXY_OIDC": "[]"}, {"mdb-proxy.toml": OIDC})
+    assert load_settings(ProxySettings, {}).entrances == Entrances((), "db.example.com", True)
+    given({"MDB_PROXY_SNI_DOMAIN": ""}, {"mdb-proxy.toml": 'mongo_uri = "mongodb://h"'})
+    assert load_settings(ProxySettings, {}).entrances.domain == ""
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"issuer": "idp"}, "oidc.0: an issuer is an address"),
+        ({"issuer": "https://idp#x"}, "oidc.0: an issuer is an address"),
+        ({"issuer": "http://idp.example"}, "oidc.0: keys are fetched by https"),
+        ({"jwks": "http://idp.example/keys"}, "oidc.0: keys are fetched by https"),
+        ({"audience": ""}, "oidc.0.audience: "),
+        ({"claim": ""}, "oidc.0.claim: "),
+        ({"algorithms": ["HS256"]}, "oidc.0.algorithms.0: "),
+        ({"algorithms": ["none"]}, "oidc.0.algorithms.0: "),
+        ({"algorithms": []}, "oidc.0.algorithms: "),
+        ({"role": "root"}, "oidc.0.role: "),
+        ({"clientid": "x"}, "oidc.0.clientid: "),
+    ],
+)
+def test_issuers_that_are_not_usable(
+    given: Callable[..., None], entry: dict[str, object], sentence: str
+) -> None:
+    given({}, {})
+    usual = {"issuer": "https://idp.example", "audience": "mdb", "claim": "app"}
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings(ProxySettings, {**FLAGS, "oidc": [usual | entry]})
+    assert str(raised.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("domain", [".", "a.", ".a", "a b", "*.example.com", "a..b"])
+def test_domains_that_are_none(given: Callable[..., None], domain: str) -> None:
+    given({}, {})
+    with pytest.raises(ConfigurationError, match="sni_domain"):
+        load_settings(ProxySettings, {**FLAGS, "sni_domain": domain})
+
+
+TABLES = """
+mongo_uri = "mongodb://h"
+tls_certificate = "c"
+[[listeners]]
+listen = "tls://0.0.0.0:1"
+presentation = "loadbalanced"
+[[listeners]]
+listen = "unix:///s"
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "names"),
+    [
+        ({}, {}, ["tls://0.0.0.0:1", "unix:///s"]),
+        ({"listen": ["h:1", "h:2"]}, {}, ["h:1", "h:2", "tls://0.0.0.0:1", "unix:///s"]),
+        ({}, {"MDB_PROXY_LISTEN": " h:1 h:2"}, ["h:1", "h:2", "tls://0.0.0.0:1", "unix:///s"]),
+        ({"listeners": []}, {}, [DEFAULT]),
+    ],
+)
+def test_listeners(
+    given: Callable[..., None], flags: dict[str, object], environment: dict[str, str], names: object
+) -> None:
+    given(environment, {"mdb-proxy.toml": TABLES})
+    settings = load_settings(ProxySettings, flags)
+    assert [each.name for each in settings.listening] == names
+    assert settings.listening[-2 if len(settings.listening) > 1 else 0].balanced == (
+        names != [DEFAULT]
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"listen": ""}, "listen: there is nowhere to listen"),
+        ({"listen": "tls://h:1"}, "listen: 'tls://h:1': TLS needs a certificate"),
+        ({"listeners": [{"presentation": "mongos"}]}, "listen: '' is not an address"),
+        ({"listeners": [{"listen": "h:1", "x": 1}]}, "listen: 'h:1': x: there is no such option"),
+        ({"max_connections": 0}, "max_connections: "),
+    ],
+)
+def test_listeners_that_are_none(
+    given: Callable[..., None], flags: dict[str, object], sentence: str
+) -> None:
+    given(ENVIRONMENT, {})
+    with pytest.raises(ConfigurationError, match=sentence):
+        load_settings(ProxySettings, flags)
+
+
+def test_bounds(given: Callable[..., None]) -> None:
+    given({**ENVIRONMENT, "MDB_PROXY_LOGIN_SECONDS": "3"}, {})
+    settings = load_settings(ProxySettings, {"max_connections": 7})
+    assert settings.bounds == Bounds(max_connections=7, login_seconds=3)

@@ -307,3 +307,62 @@ if order["number"] == 2:
     lines = inside(lambda: Crew(order, MANIFESTS), work)
     assert [line["worker"] for line in lines if line["event"] == "worker.outdated"] == [2]
     assert (tmp_path / "withNew").read_text() == "2"
+
+
+HUNG = (
+    PRELUDE
+    + """
+import socketserver, time
+class Visit(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.request.recv(100)
+        time.sleep(float(DELAY) if first else 0.0)
+        for fields in (b"\\x08mine\\0\\x01", b"\\x08ok\\0\\x01"):
+            self.wfile.write(struct.pack("<i", len(fields) + 5) + fields + b"\\0")
+        self.wfile.flush()
+first = order["number"] == 1 and not os.path.exists(os.path.join(order["folder"], "was"))
+mark("was") if first else None
+path = os.path.join(order["folder"], str(order["number"]) + ".sock")
+os.path.exists(path) and os.unlink(path)
+server = socketserver.ThreadingUnixStreamServer(path, Visit)
+server.daemon_threads = True
+threading.Thread(target=server.serve_forever, daemon=True).start()
+say("ready")
+drained.wait()
+say("drained")
+os._exit(0)
+"""
+)
+
+
+@pytest.mark.parametrize(("delay", "hangs"), [(60, True), (0.2, False)])
+def test_who_hangs_is_replaced_and_who_is_busy_is_not(
+    order: Order,
+    program: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    delay: float,
+    hangs: bool,
+) -> None:
+    monkeypatch.setattr(module, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(module, "HANGING_SECONDS", 0.8)
+    monkeypatch.setattr(module, "STATUS_SECONDS", 0.1)
+    program(HUNG.replace("DELAY", str(delay)))
+    noted: list[int] = []
+
+    async def work(crew: Crew) -> None:
+        crew.hanging = lambda: noted.append(1)
+        await crew.ready()
+        before = [worker.process for worker in crew._workers]
+        task = asyncio.ensure_future(crew.watch())
+        if hangs:
+            await until(lambda: bool(noted) and all(each.ready for each in crew._workers))
+            await until(lambda: crew._workers[0].process not in (None, before[0]))
+            await until(lambda: crew._workers[0].ready)
+        else:
+            await asyncio.sleep(1.5)
+        assert crew._workers[1].process is before[1]
+        task.cancel()
+
+    lines = inside(lambda: Crew(order, MANIFESTS), work)
+    assert [line["worker"] for line in lines if line["event"] == "worker.hanging"] == [1] * hangs
+    assert len(noted) == hangs

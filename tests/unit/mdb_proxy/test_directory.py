@@ -8,8 +8,10 @@ import pytest
 
 from mdb_engine.credentials import ScramKeys
 from mdb_engine.scope.model import Role
+from mdb_proxy.auth import Doors, Guest
 from mdb_proxy.directory import UNLIMITED, Directory, captured, withdrawn
 from tests.support.talks import NOW, SECRET, World, credential, scope
+from tests.support.tokens import RULE
 
 OTHER_KEYS = {"SCRAM-SHA-256": ScramKeys(b"salt", 4096, b"stored", b"server")}
 
@@ -38,6 +40,8 @@ def test_who_may_log_in(name: str, fields: dict[str, Any], found: bool) -> None:
         ({"expires_at": NOW}, False),
         ({"app": "crm"}, False),
         ({"scram": OTHER_KEYS}, False),
+        ({"x509": "CN=a"}, False),
+        ({"plain": True}, True),
     ],
 )
 def test_what_a_login_opens_now(fields: dict[str, Any], opened: bool) -> None:
@@ -107,3 +111,60 @@ def test_what_newer_slugs_take() -> None:
     assert captured(before, after) == {"shop": ("shop_new_",)}
     assert captured(after, before) == {}, "a slug that is released takes nothing"
     assert captured(before, seen(crm=())) == {}
+
+
+CARD = Guest("CN=a", "shop", "read")
+
+
+@pytest.mark.parametrize(
+    ("stored", "fields", "found"),
+    [
+        ([], {}, "CN=a"),
+        (["one"], {}, "one"),
+        (["one"], {"disabled": True}, None),
+        (["one"], {"expires_at": NOW}, None),
+        (["one"], {"app": "gone"}, None),
+        (["one", "two"], {}, None),
+    ],
+)
+def test_whose_a_certificate_is(
+    stored: list[str], fields: dict[str, Any], found: str | None
+) -> None:
+    world = World(*(credential(name, "shop", x509="CN=a") for name in stored))
+    world.open(subjects={"CN=a": CARD})
+    for name in stored:
+        world.change(name, **fields)
+    holder = world.directory.subject("CN=a", NOW)
+    assert (holder and holder.name) == found
+    assert world.directory.subject("CN=b", NOW) is None
+    assert World(slugs=["shop"]).directory.subject("", NOW) is None
+    world.forget(app="shop")
+    assert world.directory.subject("CN=a", NOW) is None
+
+
+def test_a_guest_stays_while_the_rule_stands() -> None:
+    world = World()
+    world.open(subjects={"CN=a": CARD}, tokens=(RULE,))
+    bearer = Guest("x#y", "shop", "read", RULE, NOW)
+    for guest in (CARD, bearer):
+        scope = world.directory.scope(guest, NOW)
+        assert scope is not None
+        assert (scope.slug, scope.role) == ("shop", Role.READ)
+    for doors in (
+        {},
+        {"subjects": {"CN=a": replace(CARD, role="readWrite")}},
+        {"tokens": (replace(RULE, audience="other"),)},
+    ):
+        world.open(**doors)
+        assert world.directory.scope(CARD, NOW) is None
+        assert world.directory.scope(bearer, NOW) is None
+    world.open(subjects={"CN=a": CARD}, tokens=(RULE,))
+    world.forget(app="shop")
+    assert world.directory.scope(CARD, NOW) is None
+    assert world.directory.scope(bearer, NOW) is None
+
+
+def test_what_is_stored_has_the_last_word() -> None:
+    world = World(credential("bot", "shop", x509="CN=a", disabled=True))
+    world.directory = replace(world.directory, doors=Doors(subjects={"CN=a": CARD}))
+    assert world.directory.scope(CARD, NOW) is None

@@ -6,18 +6,19 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from bson import Binary, Int64
+from bson import Binary, Int64, ObjectId
 
 from mdb_engine.exceptions import RefusedError
 from mdb_engine.rawbson import encode
 from mdb_engine.scope.commands import COMMANDS
 from mdb_engine.scope.model import Features, Limits, Role
+from mdb_proxy.auth import MECHANISMS, Guest
 from mdb_proxy.channel import Channel
 from mdb_proxy.directory import Directory
 from mdb_proxy.holds import TENANT_COMMANDS
 from mdb_proxy.local import ELSEWHERE, LOCAL, Caller, Visit, answer
 from mdb_proxy.sasl import COMMANDS as SASL
-from tests.support.talks import NOW, SECRET, decoded, lossless, scope
+from tests.support.talks import NOW, SECRET, credential, decoded, lossless, scope
 
 DIRECTORY = Directory({}, {}, SECRET, "db.example.com:27018", "6.0.5", 17, Features((6, 0)))
 
@@ -171,7 +172,7 @@ AUTH = {"authenticatedUsers": [{"user": "bot", "db": "shop"}], "authenticatedUse
         ),
         (
             {"getParameter": 1, "authenticationMechanisms": 1, "other": 1},
-            {"authenticationMechanisms": ["SCRAM-SHA-256"]},
+            {"authenticationMechanisms": [*MECHANISMS]},
         ),
         (
             {"serverStatus": 1, "repl": 0, "metrics": 0},
@@ -298,7 +299,7 @@ def test_nobody_has_no_status(command: dict[str, Any]) -> None:
 
 def test_all_commands_are_listed() -> None:
     listed = ask({"listCommands": 1})["commands"]
-    elsewhere = {*SASL, *TENANT_COMMANDS} - {"authenticate"}
+    elsewhere = {*SASL, *TENANT_COMMANDS}
     newer = {name for name, row in COMMANDS.items() if row.since > (6, 0)}
     assert newer == {"bulkWrite"}
     assert listed.keys() == {*COMMANDS, *LOCAL, *elsewhere} - newer
@@ -310,3 +311,44 @@ def test_all_commands_are_listed() -> None:
 
 def test_rows_are_sorted() -> None:
     assert list(LOCAL) == sorted(LOCAL)
+
+
+def test_how_guests_are_shown() -> None:
+    guest = Caller.of(Guest("CN=a", "shop", "read"), scope(role=Role.READ))
+    assert (guest.db, guest.home, guest.mechanisms) == ("$external", "shop", ("external",))
+    known = Caller.of(credential(plain=True, x509="CN=a"), scope())
+    assert (known.db, known.home) == ("shop", "shop")
+    assert known.mechanisms == ("MONGODB-X509", "PLAIN", "SCRAM-SHA-256")
+
+
+SERVICE = bytes(range(12))
+
+
+def test_a_replica_set_of_one() -> None:
+    found = visit(channel=Channel("h:1", replica_set="rs", here="db.example.com:27018"))
+    reply = ask({"hello": 1, "loadBalanced": True}, found)
+    assert "msg" not in reply
+    assert "serviceId" not in reply
+    assert reply == {name: value for name, value in HELLO.items() if name != "msg"} | {
+        "isWritablePrimary": True,
+        "setName": "rs",
+        "setVersion": 1,
+        "secondary": False,
+        "hosts": ["db.example.com:27018"],
+        "primary": "db.example.com:27018",
+        "me": "db.example.com:27018",
+        "lastWrite": {"lastWriteDate": NOW},
+    }
+    assert ask({"ismaster": 1}, found)["ismaster"] is True
+    assert ask({"serverStatus": 1}, found)["process"] == "mongod"
+
+
+@pytest.mark.parametrize(
+    ("balanced", "says", "told"),
+    [(True, True, True), (True, False, False), (True, 1, False), (False, True, False)],
+)
+def test_behind_a_balancer(balanced: bool, says: object, told: bool) -> None:
+    found = visit(channel=Channel("h:1", balanced=balanced), service=SERVICE)
+    reply = ask({"hello": 1, "loadBalanced": says}, found)
+    assert reply["msg"] == "isdbgrid"
+    assert reply.get("serviceId") == (ObjectId(SERVICE) if told else None)

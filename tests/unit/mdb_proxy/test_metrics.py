@@ -1,5 +1,8 @@
 """Numbers, and labels that no client can make up."""
 
+from functools import partial
+
+from mdb_proxy.decisions import Backend
 from mdb_proxy.metrics import ERROR, FAILED, OK, REASONS, Metrics, Reloads
 
 
@@ -27,6 +30,23 @@ def test_commands_are_counted() -> None:
     assert len(buckets) == 15
 
 
+def test_a_member_that_has_left() -> None:
+    metrics, members = Metrics(), {"m:1": Backend(True, 2, 3)}
+    metrics.watch_backends(lambda: members)
+    assert lines(metrics)['mdb_proxy_backend_up{backend="m:1"}'] == 1
+    members.clear()
+    assert lines(metrics)['mdb_proxy_backend_up{backend="m:1"}'] == 0
+
+
+def test_the_share_of_the_cluster() -> None:
+    metrics = Metrics(["shop"])
+    for name in ("find", "find", "nonsense"):
+        metrics.answered(name, 0.01)
+    found, counts = lines(metrics), "mdb_proxy_backend_duration_seconds_count"
+    assert found[f'{counts}{{command="find"}}'] == 2
+    assert found[f'{counts}{{command="other"}}'] == 1
+
+
 def test_no_client_can_make_up_a_label() -> None:
     metrics = Metrics(["shop"])
     for number in range(50):
@@ -37,7 +57,7 @@ def test_no_client_can_make_up_a_label() -> None:
     assert found['mdb_proxy_commands_total{app="_unknown",command="other",outcome="ok"}'] == 50
     assert found['mdb_proxy_blocked_total{app="_unknown",reason="other"}'] == 50
     assert found['mdb_proxy_auth_attempts_total{mechanism="other",outcome="other"}'] == 50
-    assert sum("_total" in name for name in found) == 3
+    assert sum("{" in name and "_total" in name for name in found) == 3
 
 
 def test_refusals_and_logins_by_reason() -> None:
@@ -59,7 +79,7 @@ def test_refusals_and_logins_by_reason() -> None:
 def test_what_is_open_is_asked_when_the_page_is_read() -> None:
     numbers = {"shop": 2, "_unknown": 5}
     metrics = Metrics(["shop", "crm"])
-    metrics.watch(lambda app: numbers.get(app, 0), lambda app: 10 * numbers.get(app, 0))
+    metrics.watch(*(partial(lambda by, app: by * numbers.get(app, 0), by) for by in (1, 10, 100)))
     numbers["crm"] = 1
     found = lines(metrics)
     assert {name: value for name, value in found.items() if "open" in name or "client" in name} == {
@@ -68,13 +88,45 @@ def test_what_is_open_is_asked_when_the_page_is_read() -> None:
         'mdb_proxy_client_connections{app="shop"}': 2,
         'mdb_proxy_cursors_open{app="crm"}': 10,
         'mdb_proxy_cursors_open{app="shop"}': 20,
+        'mdb_proxy_transactions_open{app="crm"}': 100,
+        'mdb_proxy_transactions_open{app="shop"}': 200,
     }
 
 
 def test_two_proxies_in_one_process_do_not_share_numbers() -> None:
     first, second = Metrics(), Metrics()
     first.attempt("x", 0)
-    assert lines(second) == {}
+    first.unreadable(3)
+    assert set(lines(second).values()) == {0.0}
+
+
+def test_what_happens_at_the_doors() -> None:
+    metrics = Metrics(["shop"])
+    metrics.arrived("tls://h:1", OK, 1)
+    metrics.arrived("tls://h:1", "full", 1)
+    metrics.inside("tls://h:1", 0)
+    metrics.dropped("it says nothing")
+    metrics.malformed()
+    metrics.throttled()
+    metrics.moved("shop", 10, 100)
+    metrics.moved("?", 1, 2)
+    metrics.built("1.2.3")
+    metrics.watch_backends(lambda: {"m:1": Backend(True, 2, 3), "m:2": Backend(False)})
+    assert {name: value for name, value in lines(metrics).items() if value} == {
+        'mdb_proxy_arrivals_total{listener="tls://h:1",outcome="ok"}': 1,
+        'mdb_proxy_arrivals_total{listener="tls://h:1",outcome="full"}': 1,
+        'mdb_proxy_clients_dropped_total{reason="it says nothing"}': 1,
+        'mdb_proxy_build_info{version="1.2.3"}': 1,
+        'mdb_proxy_backend_up{backend="m:1"}': 1,
+        'mdb_proxy_backend_pool_connections{backend="m:1",state="busy"}': 2,
+        'mdb_proxy_backend_pool_connections{backend="m:1",state="open"}': 3,
+        "mdb_proxy_decoding_errors_total": 1,
+        "mdb_proxy_throttled_logins_total": 1,
+        'mdb_proxy_request_bytes_total{app="shop"}': 10,
+        'mdb_proxy_request_bytes_total{app="_unknown"}': 1,
+        'mdb_proxy_response_bytes_total{app="shop"}': 100,
+        'mdb_proxy_response_bytes_total{app="_unknown"}': 2,
+    }
 
 
 def test_every_refusal_has_a_reason() -> None:

@@ -67,7 +67,8 @@ def test_who_has_a_part_answers() -> None:
         ):
             said = await Peers(folder, [2, 3, 4, 5, 6]).ask(ASK)
             assert sorted(said) == [b"fourth", b"third"]
-            assert heard == [{"op": "ask", "app": "shop", "user": "shop", "command": b"command"}]
+            told = {"app": "shop", "user": "shop", "command": b"command"}
+            assert heard == [{"op": "ask", **told, "one": False, "address": ""}]
             assert await Peers(folder, []).ask(ASK) == ()
 
     inside(work)

@@ -19,11 +19,23 @@ from mdb_engine.exceptions import (
 )
 from mdb_engine.scope.model import Limits
 from mdb_proxy import server
+from mdb_proxy.bounds import Bounds
+from mdb_proxy.channel import Channel
 from mdb_proxy.decisions import Answer, Ask
 from mdb_proxy.metrics import Metrics
 from mdb_proxy.server import Listener
 from mdb_proxy.wire import MORE_TO_COME, OP_COMPRESSED, wrap
-from tests.support.talks import Connection, House, World, house, message, settle, told
+from mdb_proxy.wire.frames import MAX_BEFORE_LOGIN
+from tests.support.talks import (
+    PASSWORD,
+    Connection,
+    House,
+    World,
+    house,
+    message,
+    settle,
+    told,
+)
 
 PING = {"ping": 1, "$db": "admin"}
 FIND = {"find": "tasks", "$db": "shop"}
@@ -204,6 +216,29 @@ def test_logins_are_logged_without_secrets() -> None:
             "peer": "127.0.0.1:50000",
             "connection_id": 2,
         }
+
+    inside(work)
+
+
+def test_who_logs_in_slowly_is_trusted_at_once() -> None:
+    """A login that took work beside the loop counts before the next frame is cut."""
+
+    async def work(found: House) -> None:
+        found.world.change("shop", plain=True)
+        visitor = await found.visitor("", Channel("127.0.0.1:50000", secure=True))
+        large = {"insert": "tasks", "documents": [{"x": "y" * 2 * MAX_BEFORE_LOGIN}], "$db": "shop"}
+        payload = f"\0shop\0{PASSWORD}".encode()
+        start = {"saslStart": 1, "mechanism": "PLAIN", "payload": payload, "$db": "$external"}
+        assert (await visitor.ask(start))["done"] is True
+        assert found.world.apps == {"shop": 1}
+        assert (await visitor.ask(large))["ok"] == 1
+        wrong = await found.visitor("", Channel("127.0.0.1:50001", secure=True))
+        reply = await wrong.ask({**start, "payload": payload + b"x"})
+        assert (reply["code"], found.world.apps["shop"]) == (18, 1)
+        page = found.listener.metrics.page().decode()
+        attempts = 'auth_attempts_total{mechanism="PLAIN",outcome='
+        assert f'{attempts}"ok"}} 1.0' in page
+        assert f'{attempts}"AuthenticationFailed"}} 1.0' in page
 
     inside(work)
 
@@ -616,5 +651,93 @@ def test_a_bug_in_a_part_is_nobodys_answer() -> None:
         with capture_logs() as lines:
             assert await part(found, getMore=Int64(9), collection="tasks") == b""
         assert [line["event"] for line in lines] == ["neighbour.failed"]
+
+    inside(work)
+
+
+# Clients that take their time.
+
+
+@pytest.mark.parametrize(
+    ("said", "waits", "reason"),
+    [
+        ([], 5.1, "it says nothing"),
+        ([{"hello": 1, "$db": "admin"}], 600.1, "it is silent"),
+        ([{"saslStart": 1, "mechanism": "x", "$db": "admin"}], 10.1, "it does not log in"),
+    ],
+)
+def test_who_is_slow_is_dropped(said: list[dict[str, Any]], waits: float, reason: str) -> None:
+    async def work(found: House) -> None:
+        patient, slow = await found.visitor("shop"), await found.visitor()
+        for command in said:
+            await slow.ask(command)
+        await settle()
+        found.world.wait(waits - 0.2)
+        found.listener.hurry()
+        assert not slow.wire.closed
+        found.world.wait(0.2)
+        with capture_logs() as lines:
+            found.listener.hurry()
+            await settle()
+        assert (slow.wire.aborted, patient.wire.closed) == (True, False)
+        assert [line["reason"] for line in lines if line["event"] == "client.broken"] == [reason]
+        page = found.listener.metrics.page().decode()
+        assert f'clients_dropped_total{{reason="{reason}"}} 1.0' in page
+        assert "decoding_errors_total 0.0" in page
+        assert (await patient.ask({"ping": 1, "$db": "shop"}))["ok"]
+
+    inside(work)
+
+
+def test_who_sends_bit_by_bit_does_not_log_in() -> None:
+    async def work(found: House) -> None:
+        slow = await found.visitor()
+        await slow.send(message({"hello": 1, "$db": "admin"})[:-1])
+        found.world.wait(10.1)
+        found.listener.hurry()
+        await settle()
+        assert slow.wire.aborted
+
+    inside(work)
+
+
+def test_who_waits_for_an_answer_is_not_slow() -> None:
+    async def work(found: House) -> None:
+        visitor = await found.visitor("shop")
+        said = found.cluster.will_think()
+        await visitor.send(message({"find": "x", "$db": "shop"}) + b"\xff")
+        for _ in range(3):
+            found.world.wait(1000)
+            found.listener.hurry()
+        assert not visitor.wire.closed
+        said.set_result(Answer(bson.encode({"ok": 1}), "m"))
+        await settle()
+        for _ in range(2):
+            found.listener.hurry()
+            found.world.wait(31)
+        await settle()
+        assert visitor.wire.aborted
+
+    inside(work)
+
+
+def test_answers_that_nobody_reads_have_a_bound() -> None:
+    async def work(found: House) -> None:
+        found.listener.bounds = Bounds(max_buffered_bytes=1_000_000)
+        deaf, other, foreign = [await found.visitor(app) for app in ("shop", "shop", "crm")]
+        deaf.client.pause_writing()
+        reply = {"ok": 1, "cursor": {"id": 0, "ns": "appdata.shop_x", "firstBatch": []}}
+        found.cluster.will_say({**reply, "pad": bytes(2_000_000)})
+        await deaf.send(message({"aggregate": "x", "pipeline": [], "cursor": {}, "$db": "shop"}))
+        assert found.listener.sending["shop"] > 2_000_000
+        refused = await other.ask({"find": "x", "$db": "shop"})
+        assert (refused["code"], refused["errorLabels"][0]) == (462, "SystemOverloadedError")
+        found.cluster.will_say(reply)
+        assert (await foreign.ask({"find": "x", "$db": "crm"}))["ok"]
+        deaf.client.resume_writing()
+        await settle()
+        assert not found.listener.sending["shop"]
+        found.cluster.will_say(reply)
+        assert (await other.ask({"find": "x", "$db": "shop"}))["ok"]
 
     inside(work)

@@ -12,6 +12,8 @@ from bson import Binary, Int64
 from scramp import ScramClient
 
 from mdb_engine.credentials import SCRAM_SHA_256
+from mdb_engine.exceptions import AuthenticationFailedError
+from mdb_proxy.channel import Channel
 from mdb_proxy.decisions import Close, Forward, Reply, Run
 from mdb_proxy.session import MAX_INVALID, MAX_NOTED, Attempt, Refusal
 from mdb_proxy.wire import (
@@ -40,6 +42,7 @@ from tests.support.talks import (
     query,
     told,
 )
+from tests.support.tokens import RULE, Ring, keys, token
 
 PING = {"ping": 1, "$db": "admin"}
 FIND = {"find": "tasks", "$db": "shop"}
@@ -137,7 +140,7 @@ def test_a_login_that_fails(user: str, password: str) -> None:
 
 def test_a_login_without_a_known_mechanism() -> None:
     world = World()
-    assert Talk(world).ask({"saslStart": 1, "mechanism": "PLAIN", "$db": "x"})["code"] == 18
+    assert Talk(world).ask({"saslStart": 1, "mechanism": "GSSAPI", "$db": "x"})["code"] == 18
     assert world.events == [Attempt("", "", 18)]
 
 
@@ -255,7 +258,7 @@ def test_a_login_that_begins_in_hello(skip: bool) -> None:
 
 
 def test_speculation_that_comes_to_nothing() -> None:
-    start = {"saslStart": 1, "mechanism": "SCRAM-SHA-1", "payload": b"", "db": "admin"}
+    start = {"saslStart": 1, "mechanism": "GSSAPI", "payload": b"", "db": "admin"}
     world = World()
     reply = Talk(world).ask({"hello": 1, "speculativeAuthenticate": start, "$db": "admin"})
     assert reply["ok"] == 1.0
@@ -469,3 +472,205 @@ def test_who_is_welcome() -> None:
     world.change("shop", disabled=False)
     world.forget(app="shop")
     assert not talk.session.welcome
+
+
+# The other ways to log in; what is said in each stands in tests/conversations/mechanisms.json.
+
+
+SAFE = Channel("127.0.0.1:50000", secure=True, subject="CN=bot", server_name="shop.db.example.com")
+
+
+def other_ways(**doors: Any) -> World:
+    world = World(credential("bot", "shop", x509="CN=bot", plain=True))
+    world.open(tokens=(RULE,), keys=Ring(keys("rsa"), keys("new")), **doors)
+    return world
+
+
+def by_token(world: World, **claims: Any) -> dict[str, Any]:
+    payload = bson.encode({"jwt": token(world.now.timestamp(), **claims)})
+    return {"saslStart": 1, "mechanism": "MONGODB-OIDC", "payload": payload, "$db": "$external"}
+
+
+BY_CARD = {"authenticate": 1, "mechanism": "MONGODB-X509", "$db": "$external"}
+BY_PASSWORD = {
+    "saslStart": 1,
+    "mechanism": "PLAIN",
+    "payload": f"\0bot\0{PASSWORD}".encode(),
+    "$db": "$external",
+}
+
+
+def test_each_way_is_noted_by_its_name() -> None:
+    world = other_ways()
+    for command, name, mechanism in (
+        (BY_CARD, "bot", "MONGODB-X509"),
+        (BY_PASSWORD, "bot", "PLAIN"),
+        (by_token(world), "https://idp.example#ann", "MONGODB-OIDC"),
+    ):
+        talk = Talk(world, channel=SAFE)
+        assert talk.ask(command)["ok"] == 1.0
+        assert talk.session.app == "shop"
+        assert world.events.pop() == Attempt(name, mechanism, 0, "shop")
+    assert world.events == []
+
+
+def test_what_fails_is_noted_without_what_was_shown() -> None:
+    world = other_ways()
+    wrong = {**BY_PASSWORD, "payload": b"\0bot\0s3cret"}
+    with pytest.raises(AuthenticationFailedError):
+        Talk(world, channel=SAFE).ask(wrong)
+    assert world.events.pop() == Attempt("bot", "PLAIN", 18)
+    for command, name in (
+        ({**BY_CARD, "user": "CN=somebody"}, "CN=bot"),
+        (by_token(world, sub="somebody", exp=1), ""),
+        (by_token(world, sub="somebody", app=""), ""),
+    ):
+        assert Talk(world, channel=SAFE).ask(command)["code"] == 18
+        attempt = world.events.pop()
+        assert attempt == Attempt(name, command.get("mechanism", ""), 18)
+    assert world.events == []
+
+
+def test_a_failed_guess_inside_hello_is_noted_too() -> None:
+    world = other_ways()
+    guess = {**by_token(world, exp=1), "db": "$external"}
+    reply = Talk(world).ask({"hello": 1, "speculativeAuthenticate": guess, "$db": "admin"})
+    assert "speculativeAuthenticate" not in reply
+    assert world.events == [Attempt("", "MONGODB-OIDC", 18)]
+
+
+def test_a_token_that_is_over() -> None:
+    world = other_ways()
+    talk = Talk(world)
+    assert talk.ask(by_token(world, exp=world.now.timestamp() + 9))["ok"] == 1.0
+    world.wait(9)
+    assert talk.session.welcome
+    assert talk.ask(FIND)["code"] == 391
+    assert world.events.pop() == Refusal("find", 391, "", "shop")
+    assert talk.ask({"hello": 1, "$db": "admin"})["ok"] == 1.0
+    assert talk.ask(by_token(world))["ok"] == 1.0
+    assert talk.ask(FIND, FOUND)["ok"] == 1.0
+    assert [type(event) for event in world.events] == [Attempt, Attempt]
+
+
+def test_who_shows_another_token_is_no_further_connection() -> None:
+    world = World(max_connections=1)
+    world.open(tokens=(RULE,), keys=Ring(keys("rsa")))
+    talk = Talk(world)
+    assert talk.ask(by_token(world))["ok"] == 1.0
+    world.apps["shop"] = 1
+    assert talk.ask(by_token(world))["ok"] == 1.0
+    assert Talk(world).ask(by_token(world))["code"] == 462
+
+
+def test_a_rule_that_is_withdrawn_shows_its_guests_out() -> None:
+    world = other_ways()
+    talk = Talk(world)
+    talk.ask(by_token(world))
+    world.open()
+    assert not talk.session.welcome
+    assert talk.decide(FIND) == Close("the app or the credential is gone")
+
+
+@pytest.mark.parametrize(
+    ("host", "nameless", "code"),
+    [
+        ("shop.db.example.com", False, None),
+        ("crm.db.example.com", False, 18),
+        ("", False, 18),
+        ("", True, None),
+    ],
+)
+@pytest.mark.parametrize("user", ["", "shop"])
+def test_the_host_that_was_asked_for(
+    host: str, nameless: bool, code: int | None, user: str
+) -> None:
+    world = other_ways(domain="db.example.com", nameless=nameless)
+    talk = Talk(world, channel=replace(SAFE, server_name=host))
+    if user and code:
+        with pytest.raises(AssertionError, match="Authentication failed"):
+            talk.log_in(user)
+    elif user:
+        talk.log_in(user)
+    else:
+        assert talk.ask(BY_CARD).get("code") == code
+    assert talk.session.app == ("" if code else "shop")
+
+
+def test_slow_work_is_not_done_by_the_session() -> None:
+    world = other_ways()
+    for command in (BY_PASSWORD, by_token(world, kid="new")):
+        decision = Talk(world, channel=SAFE).decide(command)
+        assert isinstance(decision, Run)
+        assert not decision.quiet
+    quiet = Talk(world, channel=SAFE).decide(BY_PASSWORD, flags=MORE_TO_COME)
+    assert isinstance(quiet, Run)
+    assert quiet.quiet
+
+
+def test_a_login_that_is_disabled_while_its_password_is_checked() -> None:
+    world = other_ways()
+    talk = Talk(world, channel=SAFE)
+    decision = talk.decide(BY_PASSWORD)
+    world.change("bot", disabled=True)
+    with pytest.raises(AuthenticationFailedError):
+        carry_out(decision)
+    assert talk.session.app == ""
+    assert world.events == [Attempt("bot", "PLAIN", 18)]
+
+
+SPECULATING = {
+    "hello": 1,
+    "speculativeAuthenticate": {
+        "saslStart": 1,
+        "mechanism": SCRAM_SHA_256,
+        "payload": f"n,,n=shop,r={CLIENT_NONCE}".encode(),
+        "db": "admin",
+    },
+    "$db": "admin",
+}
+
+
+def test_who_fails_too_often_is_not_looked_at() -> None:
+    world = World()
+    talk = Talk(world)
+    for _ in range(10):
+        with pytest.raises(AssertionError, match="Authentication failed"):
+            talk.log_in("shop", "wrong")
+    for password in ("wrong", PASSWORD):
+        with pytest.raises(AssertionError, match="too many failed logins") as error:
+            talk.log_in("shop", password)
+        assert "SystemOverloadedError" in str(error.value)
+        assert "baseBackoffMS" in str(error.value)
+    codes = [event.code for event in world.events if isinstance(event, Attempt)]
+    assert codes == 10 * [18] + 2 * [462]
+    talk.log_in("crm")
+    other = Talk(world, channel=Channel("10.9.9.9:1"))
+    other.log_in("shop")
+    assert other.session.app == "shop"
+    assert "speculativeAuthenticate" not in Talk(world).ask(SPECULATING)
+    world.wait(20)
+    assert "speculativeAuthenticate" in Talk(world).ask(SPECULATING)
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_a_client_that_stands_behind_a_balancer(balanced: bool) -> None:
+    talk = Talk(World(), channel=Channel("h:1", balanced=balanced))
+    talk.ask({"hello": 1, "loadBalanced": True, "$db": "admin"})
+    assert talk.session.balanced is balanced
+    talk.ask({"hello": 1, "$db": "admin"})
+    assert talk.session.balanced is balanced
+
+
+def test_before_the_stores_were_read_nobody_is_judged() -> None:
+    world = other_ways()
+    world.directory = replace(world.directory, unread=True)
+    for command in (BY_CARD, BY_PASSWORD, by_token(world)):
+        talk = Talk(world, channel=SAFE)
+        inner = {**command, "db": "$external"}
+        hello = {"hello": 1, "speculativeAuthenticate": inner, "$db": "admin"}
+        assert "speculativeAuthenticate" not in talk.ask(hello)
+        assert not talk.session.early
+        reply = talk.ask(command)
+        assert (reply["code"], talk.session.early) == (462, True)
+        assert talk.session.app == ""

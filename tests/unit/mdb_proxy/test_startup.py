@@ -22,7 +22,9 @@ from mdb_engine.exceptions import (
 from mdb_engine.scope.model import Features
 from mdb_proxy import startup
 from mdb_proxy.config import ProxySettings, parse_address
+from mdb_proxy.listeners import Listening
 from mdb_proxy.metrics import Metrics
+from mdb_proxy.porters import Plan, Porters
 from mdb_proxy.reload import Cluster, Household, Source
 from mdb_proxy.startup import House as Home
 from mdb_proxy.startup import Ports, Ready, Wishes, _watch, listen, serve, tasks
@@ -41,6 +43,10 @@ def all_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def home(household: Household, ports: Ports) -> Home:
     return Home(household, Asked(), ports, Source(Path("nowhere"), 0.0))
+
+
+def ports(port: int = 0, admin: tuple[str, int] | None = None) -> Ports:
+    return Ports(Porters(Plan([Listening(host="127.0.0.1", port=port)])), admin)
 
 
 def calm() -> Wishes:
@@ -90,16 +96,20 @@ def test_a_port(factory: Any) -> None:
         wishes, told_ready = calm(), asyncio.get_running_loop().create_future()
         household = open_house()
         async with asyncio.TaskGroup() as group:
-            where = Ports(("127.0.0.1", 0))
+            where = ports()
             group.create_task(listen(home(household, where), told_ready.set_result, wishes))
             ready = await told_ready
             assert ready == Ready(
-                "127.0.0.1", ready.port, ("crm", "shop"), {"shop": "shop", "crm": "crm"}
+                "127.0.0.1",
+                ready.port,
+                ("crm", "shop"),
+                {"shop": "shop", "crm": "crm"},
+                (f"127.0.0.1:{ready.port}",),
             )
             async with visit(ready.port) as (reply, reader):
                 assert reply["msg"] == "isdbgrid"
                 assert household.current.address == f"127.0.0.1:{ready.port}"
-                taken = Ports(("127.0.0.1", ready.port), ("127.0.0.1", 0))
+                taken = ports(ready.port, ("127.0.0.1", 0))
                 with pytest.raises(OSError, match="ddress already in use"):
                     await listen(home(household, taken), never, wishes)
                 async with visit(ready.port) as (second, _):
@@ -118,7 +128,7 @@ def test_a_port(factory: Any) -> None:
 def test_who_cannot_be_told_does_not_listen() -> None:
     async def main() -> None:
         with pytest.raises(NeverSaidError):
-            await listen(home(open_house(), Ports(("127.0.0.1", 0))), never, calm())
+            await listen(home(open_house(), ports()), never, calm())
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main())
@@ -141,7 +151,13 @@ def test_what_the_admin_pages_ask() -> None:
             "apps": True,
             "serving": True,
         }
-        assert watch.numbers() == {"apps": 2, "connections": 2, "cluster": "6.0.5"}
+        assert watch.numbers() == {
+            "apps": 2,
+            "connections": 2,
+            "cursors": 0,
+            "sessions": 0,
+            "cluster": "6.0.5",
+        }
         assert await asyncio.to_thread(watch.alive)
         page = watch.metrics().decode()
         assert 'client_connections{app="shop"} 1.0' in page
@@ -170,10 +186,10 @@ def test_the_admin_port_is_open_while_the_proxy_serves() -> None:
         with capture_logs() as lines:
             async with asyncio.TaskGroup() as group:
                 told_ready = asyncio.get_running_loop().create_future()
-                ports = Ports(("127.0.0.1", 0), ("127.0.0.1", 0))
+                where = ports(admin=("127.0.0.1", 0))
                 group.create_task(
                     listen(
-                        home(household, ports), told_ready.set_result, Wishes(stop, asyncio.Event())
+                        home(household, where), told_ready.set_result, Wishes(stop, asyncio.Event())
                     )
                 )
                 await told_ready
@@ -181,7 +197,7 @@ def test_the_admin_port_is_open_while_the_proxy_serves() -> None:
                 base = f"http://{line['address']}"
                 for path in ("livez", "readyz", "healthz", "metrics"):
                     assert await asyncio.to_thread(status, f"{base}/{path}") == 200
-                taken = Ports(("127.0.0.1", 0), parse_address(line["address"]))
+                taken = ports(admin=parse_address(line["address"]))
                 with pytest.raises(OSError, match="ddress already in use"):
                     await listen(home(household, taken), never, Wishes(stop, asyncio.Event()))
                 stop.set()

@@ -9,7 +9,8 @@ import pytest
 
 from mdb_engine.exceptions import ConfigurationError, InitializationError
 from mdb_engine.manifest import parse
-from mdb_proxy import supervisor
+from mdb_proxy import startup, supervisor
+from mdb_proxy.behind import Arrival
 from mdb_proxy.config import ProxySettings
 from mdb_proxy.reload import Plan, Source
 from mdb_proxy.startup import Wishes
@@ -19,7 +20,8 @@ from tests.support.talks import World
 from tests.unit.mdb_proxy.test_startup import never, open_house
 
 GOOD = {"primary": True, "versions": True, "stores": True, "apps": True, "serving": True}
-FINE = {"checks": GOOD, "numbers": {"apps": 2, "connections": 3, "cluster": "6.0.5"}}
+NUMBERS = {"apps": 2, "connections": 3, "cursors": 4, "sessions": 5, "cluster": "6.0.5"}
+FINE = {"checks": GOOD, "numbers": NUMBERS}
 STALE = {**FINE, "checks": {**GOOD, "stores": False}}
 
 
@@ -41,15 +43,17 @@ def test_all_must_be_well(statuses: Sequence[Any], stopping: bool, bad: set[str]
 
 def test_numbers_add_up() -> None:
     assert all_numbers([FINE, None, FINE]) == {
-        "apps": 2, "connections": 6, "cluster": "6.0.5", "workers": 2,
+        "apps": 2, "connections": 6, "cursors": 8, "sessions": 10, "cluster": "6.0.5", "workers": 2,
     }  # fmt: skip
-    assert all_numbers([None]) == {"apps": 0, "connections": 0, "cluster": "", "workers": 0}
+    none = {"apps": 0, "connections": 0, "cursors": 0, "sessions": 0}
+    assert all_numbers([None]) == {**none, "cluster": "", "workers": 0}
 
 
 class Crew:
     """A crew without processes."""
 
     def __init__(self) -> None:
+        self.informed = False
         self.stopping, self.done = asyncio.Event(), asyncio.Event()
         self.restarting = lambda: None
         self.statuses_of: list[Any] = [FINE, FINE]
@@ -69,6 +73,12 @@ class Crew:
     async def statuses(self) -> Sequence[Any]:
         return self.statuses_of
 
+    async def watch(self) -> None:
+        await self.done.wait()
+
+    async def registered(self) -> None:
+        self.informed = True
+
     async def swap(self, manifests: Any) -> None:
         if self.error is not None:
             raise self.error
@@ -77,7 +87,12 @@ class Crew:
 
 def office(folder: Path, crew: Crew) -> _Office:
     household = open_house()
-    return _Office(household, Source(folder, 0.0), crew, folder)  # type: ignore[arg-type]
+
+    async def arrive() -> None:
+        household.opened.set()
+
+    arrival = Arrival(arrive)
+    return _Office(household, Source(folder, 0.0), crew, folder, arrival)  # type: ignore[arg-type]
 
 
 def test_pages_of_all_workers(tmp_path: Path) -> None:
@@ -127,7 +142,7 @@ def test_all_or_nobody_reads_again(
     async def forever(*_: Any) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(supervisor, "sweep", forever)
+    monkeypatch.setattr(startup, "sweep", forever)
 
     async def main() -> None:
         crew, wishes = Crew(), Wishes(asyncio.Event(), asyncio.Event())
@@ -149,6 +164,7 @@ def test_all_or_nobody_reads_again(
         assert crew.served == ([] if error else [manifests])
         assert (desk._household.manifests == manifests) == (error is None)
         assert crew.stopping.is_set()
+        assert crew.informed
 
     asyncio.run(main())
 

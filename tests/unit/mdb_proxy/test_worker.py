@@ -17,6 +17,8 @@ from mdb_engine.manifest import Manifest, parse
 from mdb_proxy.crew import COMMAND
 from mdb_proxy.exits import UNREACHABLE, USAGE
 from mdb_proxy.orders import Order, packed, report_in
+from mdb_proxy.porters import Plan as Wanted
+from mdb_proxy.porters import Porters
 from mdb_proxy.reload import Plan
 from mdb_proxy.worker import QUESTIONS, Desk, _at_most
 from tests.support.servers import free_port
@@ -33,7 +35,7 @@ def at_desk(work: Callable[[Desk, House], Coroutine[Any, Any, None]]) -> None:
         async with house() as found:
             household = open_house()
             household.database = Clustered(True)  # type: ignore[assignment]
-            await work(Desk(household, found.listener), found)
+            await work(Desk(household, found.listener, Porters(Wanted([]))), found)
 
     asyncio.run(main())
 
@@ -55,7 +57,13 @@ def test_how_it_is() -> None:
                 "apps": True,
                 "serving": True,
             },
-            "numbers": {"apps": 2, "connections": 1, "cluster": "6.0.5"},
+            "numbers": {
+                "apps": 2,
+                "connections": 1,
+                "cursors": 0,
+                "sessions": 0,
+                "cluster": "6.0.5",
+            },
         }
 
     at_desk(work)
@@ -64,10 +72,40 @@ def test_how_it_is() -> None:
 def test_what_another_worker_asks() -> None:
     async def work(desk: Desk, found: House) -> None:
         command = bson.encode({"killCursors": "x", "cursors": [Int64(1)], "$db": "shop"})
-        reply = await answered(desk, op="ask", app="shop", user="shop", command=command)
+        reply = await answered(desk, op="ask", app="shop", user="shop", command=command, address="")
         assert bson.decode(reply["body"])["cursorsNotFound"] == [1]
         more = bson.encode({"getMore": Int64(1), "collection": "x", "$db": "shop"})
-        assert desk.answer({"op": "ask", "app": "shop", "user": "shop", "command": more}) is None
+        assert (
+            desk.answer(
+                {"op": "ask", "app": "shop", "user": "shop", "command": more, "address": ""}
+            )
+            is None
+        )
+
+    at_desk(work)
+
+
+def test_who_is_there_and_who_has_gone() -> None:
+    async def work(desk: Desk, found: House) -> None:
+        here, gone = ["shop", "shop", "127.0.0.1"], ["shop", "shop", "10.0.0.1"]
+        await found.visitor("shop")
+        assert await answered(desk, op="present", guest=here) == {"there": True}
+        assert await answered(desk, op="present", guest=gone) == {"there": False}
+        sessions = found.listener.tools.sessions
+        for session, guest in ((b"1" * 16, here), (b"2" * 16, gone)):
+            sessions.use("shop", "shop", session, 9, 0.0)
+            sessions.note("shop", session, guest[2])
+            await answered(desk, op="departed", guest=guest)
+        assert sessions.of("shop", "shop") == [b"1" * 16]
+
+    at_desk(work)
+
+
+def test_registered_slugs_are_read() -> None:
+    async def work(desk: Desk, _found: House) -> None:
+        assert not desk.registered.is_set()
+        assert await answered(desk, op="join") == {"ok": True}
+        assert desk.registered.is_set()
 
     at_desk(work)
 
@@ -111,6 +149,8 @@ class Planning:
 
     def __init__(self, plan: Callable[..., Coroutine[Any, Any, Plan]]) -> None:
         self.plan = plan
+        self.opened = asyncio.Event()
+        self.opened.set()
         self.swapped: list[Any] = []
 
     def swap(self, plan: Plan) -> None:
@@ -118,7 +158,7 @@ class Planning:
 
 
 def test_every_question_has_a_name() -> None:
-    assert set(QUESTIONS) == {"prepare", "status", "swap"}
+    assert set(QUESTIONS) == {"alive", "departed", "join", "prepare", "present", "status", "swap"}
 
 
 def test_nothing_is_waited_for_forever() -> None:

@@ -1,3 +1,4 @@
+import hashlib
 from base64 import b64decode
 from dataclasses import replace
 
@@ -9,7 +10,8 @@ from scramp import ScramClient, ScramException
 from mdb_engine.credentials import Credential, derive
 from mdb_engine.exceptions import AuthenticationFailedError
 from mdb_proxy.auth.conversation import Step
-from mdb_proxy.auth.scram import ScramConversation, scram_sha_256
+from mdb_proxy.auth.scram import ScramConversation, scram_sha_1, scram_sha_256
+from tests.support.talks import PASSWORD, gate, old_keys
 
 KEYS = derive("pencil", b"s" * 28, 4096)
 SHOP = Credential("shop-2", "shop", "readWrite", {"SCRAM-SHA-256": KEYS})
@@ -24,7 +26,7 @@ FIRST = b"n,,n=shop-2,r=clientnonce"
 
 
 def begin(nonce: str = "servernonce", secret: bytes = b"k" * 32) -> ScramConversation:
-    return scram_sha_256(CREDENTIALS.get, nonce, secret)
+    return scram_sha_256(gate(CREDENTIALS, nonce=nonce, secret=secret))
 
 
 def login(name: str, password: str) -> Step:
@@ -32,7 +34,7 @@ def login(name: str, password: str) -> Step:
     client = ScramClient(["SCRAM-SHA-256"], name, password)
     server = begin()
     first = server.step(client.get_client_first().encode())
-    assert (first.done, first.credential) == (False, None)
+    assert (first.done, first.holder) == (False, None)
     client.set_server_first(first.payload.decode())
     final = server.step(client.get_client_final().encode())
     client.set_server_final(final.payload.decode())
@@ -41,7 +43,7 @@ def login(name: str, password: str) -> Step:
 
 def test_the_right_password_opens() -> None:
     final = login("shop-2", "pencil")
-    assert (final.done, final.credential) == (True, SHOP)
+    assert (final.done, final.holder) == (True, SHOP)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_a_defect_of_the_lookup_is_not_a_failed_login() -> None:
         raise RuntimeError(name)
 
     with pytest.raises(RuntimeError):
-        scram_sha_256(lookup, "servernonce", b"k").step(FIRST)
+        scram_sha_256(replace(gate(), lookup=lookup)).step(FIRST)
 
 
 @given(st.lists(st.binary(max_size=60), max_size=3), st.integers(0, 24), st.integers(0, 255))
@@ -158,6 +160,38 @@ def test_junk_is_a_failed_login_and_nothing_else(junk: list[bytes], at: int, byt
         server = begin()
         try:
             for payload in payloads:
-                assert server.step(payload).credential is None
+                assert server.step(payload).holder is None
         except AuthenticationFailedError:
             continue
+
+
+OLD = replace(SHOP, name="both", scram=old_keys("both"))
+
+
+def first_of_old(name: str) -> dict[str, str]:
+    server = scram_sha_1(gate({"both": OLD, "shop-2": SHOP}))
+    answer = server.step(f"n,,n={name},r=clientnonce".encode()).payload.decode()
+    return dict(part.split("=", 1) for part in answer.split(","))
+
+
+def test_sha_1_of_an_unknown_name_looks_like_a_known_one() -> None:
+    known, unknown, newer = (first_of_old(name) for name in ("both", "nobody", "shop-2"))
+    assert list(known) == list(unknown) == list(newer) == ["r", "s", "i"]
+    assert len(b64decode(unknown["s"])) == len(b64decode(known["s"])) == 16
+    assert unknown["i"] == known["i"] == newer["i"] == "10000"
+    assert unknown["s"] != first("nobody")["s"]
+
+
+@pytest.mark.parametrize(("name", "opens"), [("both", True), ("shop-2", False), ("nobody", False)])
+def test_sha_1_needs_keys_of_its_own(name: str, opens: bool) -> None:
+    text = f"{name}:mongo:{PASSWORD}".encode()
+    password = hashlib.md5(text, usedforsecurity=False).hexdigest()
+    client = ScramClient(["SCRAM-SHA-1"], name, password)
+    server = scram_sha_1(gate({"both": OLD, "shop-2": SHOP}))
+    client.set_server_first(server.step(client.get_client_first().encode()).payload.decode())
+    final = client.get_client_final().encode()
+    if opens:
+        assert server.step(final).holder == OLD
+    else:
+        with pytest.raises(AuthenticationFailedError):
+            server.step(final)

@@ -11,6 +11,7 @@ from mdb_engine.exceptions import AuthenticationFailedError, UpstreamError
 from mdb_proxy.auth.scram import ScramConversation
 from mdb_proxy.upstream.handshake import connect
 from mdb_proxy.upstream.target import Login, Target
+from tests.support.talks import gate
 
 
 def sha_1_keys(password):
@@ -35,9 +36,7 @@ class Sasl:
     def start(self, peer, message):
         command = bson.decode(message.body)
         self.mechanisms.append(command["mechanism"])
-        self.conversation = ScramConversation(
-            command["mechanism"], {"me": ME}.get, "servernonce", b"k"
-        )
+        self.conversation = ScramConversation(command["mechanism"], gate({"me": ME}))
         self.go_on(peer, message)
 
     def go_on(self, peer, message):

@@ -15,7 +15,9 @@ def test_each_member_has_two_pools(serving, dial):
             # the one lane being full does not hold up the other
             connections = await ordinary.take("a"), await awaited.take("a")
             assert (lanes.busy(here), lanes.busy(there), lanes.busy(("unknown", 1))) == (2, 0, 0)
+            assert (lanes.sizes(here), lanes.sizes(("unknown", 1))) == ((2, 2), (0, 0))
             ordinary.give(connections[0])
+            assert lanes.sizes(here) == (1, 2)
             awaited.give(connections[1])
             await lanes.close()
             await server.until(lambda: len(server.lost) == 2)
