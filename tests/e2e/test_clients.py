@@ -3,10 +3,12 @@
 import asyncio
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -15,7 +17,7 @@ from pymongo import AsyncMongoClient, MongoClient
 from tests.support import config
 from tests.support.certificates import Authority
 from tests.support.node import node_path
-from tests.support.programs import ROOT
+from tests.support.programs import ROOT, create_credential
 from tests.support.proxies import AT_ONCE, Proxy, serving
 from tests.support.servers import free_port
 from tests.support.visit_drivers import visit_with
@@ -24,6 +26,9 @@ from tests.support.visits import STRANGER, Visit
 
 SECONDS = 90
 SCRIPTS = ROOT / "tests" / "support"
+LEARNING_SECONDS = 2.5
+"""Within this time the proxy knows of a new credential."""
+
 TRANSPORTS = ("tcp", "tls", "private")
 """Two ways to the proxy; and a server of one's own, which says that the table is right."""
 
@@ -34,22 +39,29 @@ class Doors:
 
     proxy: Proxy
     cluster: str
-    authority: Path
+    authority: Authority
     tls: int
 
-    def visit(self, client: str, transport: str) -> Visit:
+    def visit(self, name: str, uri: str) -> Visit:
         """Give a client's turn at one of the doors."""
-        proxy, name = self.proxy, f"{client}_{transport}"
-        if transport == "private":
-            alone = f"{proxy.db_name}_alone"
-            return Visit(
-                self.cluster, alone, name, self.cluster, (f"{alone}_other", ""), proxy.admin
-            )
-        uri = proxy.uris["shop"]
-        if transport == "tls":
-            options = f"?tls=true&tlsCAFile={self.authority}"
-            uri = uri.replace(proxy.address, f"localhost:{self.tls}") + options
+        proxy = self.proxy
         return Visit(uri, "shop", name, self.cluster, (proxy.db_name, "shop_"), proxy.admin)
+
+    def alone(self, name: str) -> Visit:
+        """Give a client's turn without us."""
+        db_name, admin = f"{self.proxy.db_name}_alone", self.proxy.admin
+        return Visit(self.cluster, db_name, name, self.cluster, (f"{db_name}_other", ""), admin)
+
+    def uri(self, transport: str) -> str:
+        """Give the URI with the usual credential."""
+        uri = self.proxy.uris["shop"]
+        at = self.tls_uri("", "shop").removeprefix("mongodb://")
+        return uri if transport == "tcp" else f"{uri.rpartition('@')[0]}@{at}"
+
+    def tls_uri(self, who: str, db: str = "", options: str = "") -> str:
+        """Give a URI over TLS; `who` as `name:password@`."""
+        trust = f"tls=true&tlsCAFile={self.authority.path}"
+        return f"mongodb://{who}localhost:{self.tls}/{db}?{trust}{options}"
 
 
 @pytest.fixture(scope="module")
@@ -57,25 +69,26 @@ def doors(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("doors")
     authority, port = Authority(folder).made(), free_port()
     authority.issue("/O=tests/CN=server", "DNS:localhost")
+    clients = f"client_ca={authority.path}&client_certificates=optional"
     options = [
-        *("--listen", f"tls://127.0.0.1:{port}"),
+        *("--listen", f"tls://127.0.0.1:{port}?{clients}"),
         *("--tls-certificate", str(folder / "server.crt")),
         *("--tls-key", str(folder / "server.key")),
     ]
     with serving(mongo_uri, ROOT / "manifests", folder / "log", *options, **AT_ONCE) as proxy:
         try:
-            yield Doors(proxy, mongo_uri, authority.path, port)
+            yield Doors(proxy, mongo_uri, authority, port)
         finally:
             for end in ("_alone", "_alone_other"):
                 proxy.admin.drop_database(proxy.db_name + end)
 
 
-def script(*command: str | Path) -> Callable[[Visit], dict[str, Any]]:
+def script(package: str, *command: str | Path) -> Callable[[Visit], dict[str, Any]]:
     """Give the visit of a program that prints what it saw as its last line."""
 
     def visited(visit: Visit) -> dict[str, Any]:
         done = subprocess.run(  # noqa: S603 - our own scripts
-            [visit.uri if part == "URI" else part for part in (node_path(), *command)],
+            [visit.uri if part == "URI" else part for part in (node_path(package), *command)],
             cwd=ROOT,
             env=config.environment(VISIT=json.dumps(visit.variables())),
             capture_output=True,
@@ -97,23 +110,65 @@ CLIENTS: dict[str, Callable[[Visit], dict[str, Any]]] = {
     "motor": lambda visit: asyncio.run(visit_with(AsyncIOMotorClient, visit)),
     "beanie": lambda visit: asyncio.run(visit_with_beanie(visit)),
     "mongoengine": visit_with_mongoengine,
-    "node": script(SCRIPTS / "visit_node.mjs"),
-    "mongoose": script(SCRIPTS / "visit_mongoose.mjs"),
-    "mongosh": script(MONGOSH, "URI", "--quiet", "--norc", "--file", SCRIPTS / "visit_mongosh.js"),
+    "node": script("mongodb", SCRIPTS / "visit_node.mjs"),
+    "mongoose": script("mongoose", SCRIPTS / "visit_mongoose.mjs"),
+    "mongosh": script(
+        "mongosh", MONGOSH, "URI", "--quiet", "--norc", "--file", SCRIPTS / "visit_mongosh.js"
+    ),
 }
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("client", CLIENTS)
 def test_unchanged(doors: Doors, client: str, transport: str) -> None:
-    visit = doors.visit(client, transport)
+    name = f"{client}_{transport}"
+    private = transport == "private"
+    visit = doors.alone(name) if private else doors.visit(name, doors.uri(transport))
+    check(client, visit)
+    if not private:
+        check_owners(client, visit)
+
+
+def check(client: str, visit: Visit) -> None:
+    """What it must see, it sees; what is the other app's stays."""
     visit.plant()
     assert CLIENTS[client](visit) == visit.expected(client)
     assert visit.theirs() == 3 * [["theirs", 3, "theirs"], [1, 3, "a"]]
-    if transport != "private":
-        owners = visit.stored()
-        assert all(name.startswith("shop_") or "_" not in name for name in owners), owners
-        assert set().union(*owners.values()) == {"shop", STRANGER}
-        assert owners[f"shop_{visit.name}"] == {"shop", STRANGER}
-        if "file" in visit.expected(client):
-            assert owners["files"] == owners["chunks"] == {"shop", STRANGER}
+
+
+def check_owners(client: str, visit: Visit) -> None:
+    """Everything that it stored carries its app, and lies in its app's collections."""
+    owners = visit.stored()
+    assert all(name.startswith("shop_") or "_" not in name for name in owners), owners
+    assert set().union(*owners.values()) == {"shop", STRANGER}
+    assert owners[f"shop_{visit.name}"] == {"shop", STRANGER}
+    if "file" in visit.expected(client):
+        assert owners["files"] == owners["chunks"] == {"shop", STRANGER}
+
+
+@pytest.fixture(scope="module")
+def credentials(doors: Doors) -> dict[str, str]:
+    """Make what other mechanisms need; gives the URI of each."""
+    cluster = {"MONGO_URI": doors.cluster, "MONGO_DB_NAME": doors.proxy.db_name}
+    card = doors.authority.issue("/O=tests/CN=card")
+    create_credential("shop", "--x509-subject", "CN=card,O=tests", **cluster)
+    made = create_credential("shop", "--plain", "--sha1", **cluster)
+    who, external = f"{made['name']}:{quote(made['password'])}@", quote("$external")
+    time.sleep(LEARNING_SECONDS)
+    options = {
+        "SCRAM-SHA-1": "&authMechanism=SCRAM-SHA-1&authSource=admin",
+        "PLAIN": f"&authMechanism=PLAIN&authSource={external}",
+        "X509": f"&authMechanism=MONGODB-X509&authSource={external}&tlsCertificateKeyFile={card}",
+    }
+    return {
+        name: doors.tls_uri("" if name == "X509" else who, options=more)
+        for name, more in options.items()
+    }
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-1", "PLAIN", "X509"])
+@pytest.mark.parametrize("client", ["pymongo_async", "motor", "beanie", "mongoengine", "mongoose"])
+def test_mechanisms(doors: Doors, credentials: dict[str, str], client: str, mechanism: str) -> None:
+    visit = doors.visit(f"{client}_{mechanism}", credentials[mechanism])
+    check(client, visit)
+    check_owners(client, visit)

@@ -85,6 +85,7 @@ async def _crud(tasks: Any) -> dict[str, Any]:
     said["deleted"] = [(await done(each)).deleted_count for each in gone]
     said["left"] = await _ids(tasks)
     said["count"] = await done(tasks.count_documents({}))
+    said["estimated"] = await done(tasks.estimated_document_count())
     said["distinct"] = sorted(await done(tasks.distinct("kind")))
     return said
 

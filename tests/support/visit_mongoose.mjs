@@ -35,7 +35,8 @@ async function crud() {
   return {
     found, modified: [one.modifiedCount, many.modifiedCount], upserted, replaced, after,
     deleted: deleted.map((each) => each.deletedCount), left: await ids(),
-    count: await Task.countDocuments(), distinct: (await Task.distinct('kind')).sort(),
+    count: await Task.countDocuments(),
+    estimated: await Task.estimatedDocumentCount(), distinct: (await Task.distinct('kind')).sort(),
   };
 }
 

@@ -26,6 +26,7 @@ said.deleted = [
   tasks.deleteOne({ _id: 3 }).deletedCount, tasks.deleteMany({ n: { $gte: 11 } }).deletedCount];
 said.left = ids();
 said.count = tasks.countDocuments({});
+said.estimated = tasks.estimatedDocumentCount();
 said.distinct = tasks.distinct('kind').sort();
 
 const bulk = tasks.bulkWrite([

@@ -27,7 +27,8 @@ async function crud() {
   return {
     found, modified: [one.modifiedCount, many.modifiedCount], upserted, replaced, after,
     deleted: deleted.map((each) => each.deletedCount), left: await ids(),
-    count: await tasks.countDocuments(), distinct: (await tasks.distinct('kind')).sort(),
+    count: await tasks.countDocuments(),
+    estimated: await tasks.estimatedDocumentCount(), distinct: (await tasks.distinct('kind')).sort(),
   };
 }
 
