@@ -59,6 +59,13 @@ class UpstreamError(MongoDBEngineError):
         super().__init__(reason)
 
 
+class ShutdownInProgressError(UpstreamError):
+    """This process is about to end; another one may answer."""
+
+    code = 91
+    code_name = "ShutdownInProgress"
+
+
 class RefusedError(MongoDBEngineError, ValueError):
     """The rules say no.
 

@@ -27,8 +27,8 @@ class Directory:
         address: `host:port` that replies name. version: the cluster's, as text.
         max_wire_version: what `hello` may advertise. holdings: what the apps have stored.
         confirmed: when the ledger was read, in seconds of the process's clock.
-        unread: it was not read yet: nobody can be told from anybody.
         doors: the ways in besides credentials. unreadable: stored documents that are none.
+        unread: it was not read yet: nobody can be told from anybody.
     """
 
     scopes: Mapping[str, Scope]

@@ -47,6 +47,10 @@ def get_more(asking: Asking, send: Send) -> Decision:
     number = asking.command["getMore"]
     if not isinstance(number, Int64):
         raise _not_long(number, "getMore.getMore", "getMore")
+    where = Where("getMore", asking.command["$db"], asking.command, ("maxTimeMS",))
+    given = asking.command.get("maxTimeMS")
+    # What is no time is found before the cursor is looked for, as the server does.
+    max_time(given, Time.IGNORED, asking.scope, where)
     try:
         cursor = _granted(asking, number)
     except CursorNotFoundError:
@@ -59,8 +63,7 @@ def get_more(asking: Asking, send: Send) -> Decision:
     fields = dict(in_session(asking, physical, session).command)
     fields |= {"collection": cursor.physical, "$db": cursor.database}
     kind = Time.CLIENT if cursor.awaits else Time.REFUSED
-    where = Where("getMore", cursor.db, asking.command, ("maxTimeMS",))
-    time = max_time(asking.command.get("maxTimeMS"), kind, asking.scope, where)
+    time = max_time(given, kind, asking.scope, where)
     if time is not None:
         fields["maxTimeMS"] = time
     asked = Asked(asking.command, replace(physical, command=fields), asking.scope)

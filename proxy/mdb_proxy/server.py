@@ -37,14 +37,18 @@ from mdb_proxy.decisions import (
 )
 from mdb_proxy.departures import Departures, Guest
 from mdb_proxy.directory import Directory, captured, withdrawn
+from mdb_proxy.farewell import farewell
 from mdb_proxy.metrics import ERROR, FAILED, OK, REFUSED, UNKNOWN_APP, Metrics
 from mdb_proxy.neighbours import for_another
 from mdb_proxy.pins import release, taken
 from mdb_proxy.sasl import COMMANDS as SASL
-from mdb_proxy.session import Event, Refusal, Session, Tools
+from mdb_proxy.session import Refusal, Session, Tools
+from mdb_proxy.talk import Talk, log_of, note
 from mdb_proxy.wire.frames import WireError
 
 DRAIN_SECONDS: Final = 30.0
+LINGER_SECONDS: Final = 1.0
+"""How long a connection at rest stays open when the process ends."""
 WATCH_SECONDS: Final = 1.0
 OUTLAST_SECONDS: Final = 0.05
 NO_LOGIN: Final = "it does not log in"
@@ -98,7 +102,8 @@ class Listener:
         sending: bytes of long answers that are on their way, by app.
         leaving: clients that may not stay for another command.
         departures: what clients that left had open is ended.
-        stopping: each connection closes when it has its answer; new ones at once.
+        stopping: who asks now is told that we go; new connections are closed at once.
+        closing: each connection closes when it has its answer.
     """
 
     tools: Tools
@@ -110,7 +115,7 @@ class Listener:
     peers: Asker = nobody
     bounds: Bounds = field(default_factory=Bounds)
     clients: dict[Client, asyncio.Task[None]] = field(default_factory=dict)
-    talks: dict[Client, _Talk] = field(default_factory=dict)
+    talks: dict[Client, Talk] = field(default_factory=dict)
     leaving: set[Client] = field(default_factory=set)
     busy: set[Client] = field(default_factory=set)
     unheard: set[Client] = field(default_factory=set)
@@ -122,6 +127,7 @@ class Listener:
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
     stopping: bool = False
+    closing: bool = False
     departures: Departures = field(init=False)
 
     def __post_init__(self) -> None:
@@ -149,10 +155,10 @@ class Listener:
 
     async def _serve(self, client: Client) -> None:
         number = next(self.numbers)
-        served = log.bind(connection_id=number, peer=client.channel.peer)
-        note = partial(_note, served, self.metrics)
-        talk = self.talks[client] = _Talk(
-            Session(self.tools, client.channel, number, note), number, client.channel.address
+        served = log_of(connection_id=number, peer=client.channel.peer)
+        noted = partial(note, served, self.metrics)
+        talk = self.talks[client] = Talk(
+            Session(self.tools, client.channel, number, noted), number, client.channel.address
         )
         try:
             await self._converse(client, talk)
@@ -176,16 +182,19 @@ class Listener:
                 self.metrics.malformed()
             served.warning("client.broken", reason=str(client.broken))
 
-    async def _converse(self, client: Client, talk: _Talk) -> None:
+    async def _converse(self, client: Client, talk: Talk) -> None:
         """Serve one client until it leaves, breaks the protocol or the proxy stops."""
         while (frame := await client.frame()) is not None:
+            if self.stopping:
+                await client.send(farewell(frame))
+                return
             began, before = self.tools.tick(), talk.session.refusals
             decision = talk.session.receive(frame)
             if talk.session.early:
-                await self._until_read()
+                await self._until_read(client)
+                before = talk.session.refusals
                 decision = talk.session.receive(frame)
-            self._count(talk, talk.session.app)
-            client.trust(bool(talk.app))
+            self._known(client, talk)
             if isinstance(decision, Close):
                 log.warning("client.closed", peer=client.channel.peer, reason=decision.reason)
                 return
@@ -198,8 +207,7 @@ class Listener:
                 self.unheard.add(client)
             answer, outcome = await self._carried_out(decision, talk.session, frame.request_id)
             # A login may have ended only now.
-            self._count(talk, talk.session.app)
-            client.trust(bool(talk.app))
+            self._known(client, talk)
             if talk.session.refusals > before:
                 outcome = REFUSED
             seconds = self.tools.tick() - began
@@ -208,8 +216,13 @@ class Listener:
             await self._sent(client, talk.app, answer)
             self.busy.discard(client)
             self.unheard.discard(client)
-            if self.stopping or client in self.leaving:
+            if self.closing or client in self.leaving:
                 return
+
+    def _known(self, client: Client, talk: Talk) -> None:
+        """Count a connection for its app; who is nobody may not send much."""
+        self._count(talk, talk.session.app)
+        client.trust(bool(talk.app))
 
     async def _sent(self, client: Client, app: str, answer: bytes) -> None:
         if len(answer) <= CHUNK:
@@ -221,13 +234,15 @@ class Listener:
         finally:
             self.sending[app] -= len(answer)
 
-    async def _until_read(self) -> None:
+    async def _until_read(self, client: Client) -> None:
         """Let a login wait for the stores, but not so long that its client gives up."""
+        self.busy.add(client)
         with suppress(TimeoutError):
             async with asyncio.timeout(EARLY_SECONDS):
                 await self.read.wait()
+        self.busy.discard(client)
 
-    def _release(self, talk: _Talk) -> None:
+    def _release(self, talk: Talk) -> None:
         """A client behind a balancer has gone, and with it all that it kept on its connection."""
         if not talk.session.balanced:
             return
@@ -239,7 +254,7 @@ class Listener:
         """How many connections an app has; those of nobody under the name for that."""
         return self.apps[app] if app != UNKNOWN_APP else len(self.clients) - self.apps.total()
 
-    def _count(self, talk: _Talk, app: str) -> None:
+    def _count(self, talk: Talk, app: str) -> None:
         """Note which app a connection counts for; "" for none."""
         if talk.app != app:
             self.apps.subtract([talk.app] if talk.app else ())
@@ -289,7 +304,7 @@ class Listener:
 
     async def _refused(self, ask: Ask, error: RefusedError) -> bytes:
         command = Document(ask.command).first or ""
-        _note(log, self.metrics, Refusal(command, error.code, error.at, ask.app))
+        note(log, self.metrics, Refusal(command, error.code, error.at, ask.app))
         return envelope.refusal(error)
 
     async def _neighbourly(self, ask: Ask, decision: Decision) -> bytes:
@@ -418,7 +433,7 @@ class Listener:
             if client not in self.busy and (reason := client.late(now) or self._slow(client, talk)):
                 client.drop(reason)
 
-    def _slow(self, client: Client, talk: _Talk) -> str:
+    def _slow(self, client: Client, talk: Talk) -> str:
         """Why a client that is not logged in may not stay so; "" while it may.
 
         Drivers watch us on connections of their own, which never log in.
@@ -431,10 +446,18 @@ class Listener:
         return SILENT if now - talk.heard > self.bounds.unknown_seconds else ""
 
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
-        """Answer what is in flight, then close every connection; after so long at once."""
+        """Answer what is in flight, then close every connection; after so long at once.
+
+        Before that a connection at rest is left open for a moment: a command that is on its way
+        would be lost with it, and most drivers repeat what was refused, but not what was lost.
+        """
         self.stopping = True
         self.departures.close()
         self.read.set()
+        known = [client for client, talk in self.talks.items() if talk.app]
+        if known:
+            await asyncio.wait([self.clients[each] for each in known], timeout=LINGER_SECONDS)
+        self.closing = True
         for client in set(self.clients) - self.busy:
             client.close()
         tasks = dict(self.clients)
@@ -453,32 +476,3 @@ def _who(directory: Directory) -> tuple[object, ...]:
     """What decides who may be here."""
     doors = directory.doors
     return directory.credentials, directory.scopes.keys(), doors.tokens, doors.subjects
-
-
-@dataclass(slots=True)
-class _Talk:
-    """A conversation, the app that its connection counts for, its commands, when the last began."""
-
-    session: Session
-    number: int
-    address: str
-    app: str = ""
-    guest: Guest | None = None
-    commands: int = 0
-    heard: float = 0.0
-
-
-def _note(served: structlog.typing.FilteringBoundLogger, metrics: Metrics, event: Event) -> None:
-    """Log a refused command (which rule and where, never what it held), or a login."""
-    if isinstance(event, Refusal):
-        metrics.refusal(event.app, event.code)
-        served.info(
-            "command.refused", slug=event.app, command=event.command, code=event.code, at=event.at
-        )
-        return
-    metrics.attempt(event.mechanism, event.code)
-    fields = {"name": event.name, "mechanism": event.mechanism}
-    if event.code:
-        served.warning("login.failed", code=event.code, **fields)
-    else:
-        served.debug("login.succeeded", slug=event.app, **fields)

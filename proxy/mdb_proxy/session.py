@@ -276,6 +276,11 @@ class Session:
         """The answer to a command that the cluster never sees."""
         if self.command not in SASL:
             return Reply(envelope.reply_to(message, encode(self._local(command, caller))))
+        if self._tools.directory().unread:
+            # Never 18, which drivers take as final.
+            self.early = True
+            msg = "the cluster was not reached yet, try again"
+            raise OverloadedError(msg)
         talking = self._attempt(command)
         try:
             chore = next(talking)
@@ -286,11 +291,6 @@ class Session:
     def _attempt(self, command: Mapping[str, Any]) -> Talking:
         """A command of a login; what came of it is noted."""
         login, before = self._login, self._login.holder
-        if self._tools.directory().unread:
-            # Never 18, which drivers take as final.
-            self.early = True
-            msg = "the cluster was not reached yet, try again"
-            raise OverloadedError(msg)
         try:
             reply = yield from login.handle(self.command, command, self._gate())
             if login.holder is not None and login.holder is not before:
@@ -386,7 +386,7 @@ class Session:
         reply = local.answer(command, visit)
         self._introduced = self._introduced or "client" in command
         self.balanced = self.balanced or "serviceId" in reply
-        if self._tools.directory().unread:
+        if tools.directory().unread:
             return reply
         step = self._speculated(command)
         return reply if step is None else {**reply, "speculativeAuthenticate": step}

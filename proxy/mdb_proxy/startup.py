@@ -131,8 +131,10 @@ async def _serve(settings: ProxySettings, ready: Callable[[Ready], None], wishes
     porters = Porters(Wanted(settings.listening, settings.bounds))
     ports = Ports(porters, parse_address(settings.admin) if settings.admin else None)
     async with connected(settings.mongo_uri.get_secret_value(), settings.db_name) as behind:
-        first, entrances = address_of(settings.listening[0]), settings.entrances
-        household = Household(behind.database, manifests, UNKNOWN, first, entrances=entrances)
+        first = address_of(settings.listening[0])
+        household = Household(
+            behind.database, manifests, UNKNOWN, first, entrances=settings.entrances
+        )
         arrival = Arrival(lambda: begin(behind, household, source))
         await arrival.attempt()
         async with tasks() as group:

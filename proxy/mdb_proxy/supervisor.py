@@ -77,8 +77,8 @@ async def _supervise(
                 folder=str(folder),
                 log_level=settings.log_level,
                 log_format=settings.log_format,
-                registered=await arrival.attempt(),
                 entrances=settings.entrances.packed(),
+                registered=await arrival.attempt(),
                 handed=handed,
                 bounds=settings.bounds.shared(settings.processes).model_dump(),
             )

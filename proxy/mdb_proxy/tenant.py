@@ -147,6 +147,11 @@ def _routed(asking: Asking, asked: Asked, session: bytes | None) -> Exchange:
     made = envelope.exchange(asked.physical.command, asking.app)
     if "autocommit" in asking.command:
         return replace(made, pin=_pin(asking, session))
+    return _preferred(asking, made)
+
+
+def _preferred(asking: Asking, made: Exchange) -> Exchange:
+    """Where the client wants it to be read."""
     preference = asking.command.get("$readPreference")
     if isinstance(preference, Document) and asking.name in _READERS:
         return replace(made, read_preference=_plain(preference))
@@ -294,12 +299,15 @@ def _planned(asking: Asking, asked: Asked, session: bytes | None, send: Send) ->
 def _plan_steps(asking: Asking, asked: Asked, session: bytes | None, send: Send) -> Steps:
     """A plan of the kernel, each step at the member that answered the first.
 
-    A cursor that the last step left open is the client's.
+    That of an explanation begins where the client would read. A cursor that the last step left
+    open is the client's.
     """
     plan = run_plan(asked, asking.random(16).hex())
     command, found = next(plan), None
     while True:
-        found = yield envelope.exchange(command, asking.app, pin=found and found.member)
+        made = envelope.exchange(command, asking.app, pin=found and found.member)
+        first = found is None and asked.physical.plan == "explain"
+        found = yield _preferred(asking, made) if first else made
         _noticed(asking, command, found)
         try:
             command = plan.send(found.body)

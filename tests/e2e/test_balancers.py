@@ -19,7 +19,7 @@ from tests.support.node import run_node
 from tests.support.pages import metric, soon
 from tests.support.programs import ROOT, program
 from tests.support.proxies import AT_ONCE, Client, Proxy, serving
-from tests.support.servers import free_port
+from tests.support.replicas import lasting_port
 
 ROWS, BATCH, THREADS = 500, 50, 8
 BEHIND = "presentation=loadbalanced&proxy_protocol=true&trusted=127.0.0.1"
@@ -50,7 +50,7 @@ def pair(
     request: pytest.FixtureRequest, mongo_uri: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("pair")
-    ports, sets, admins = ((free_port(), free_port()) for _ in range(3))
+    ports, sets, admins = ((lasting_port(), lasting_port()) for _ in range(3))
 
     def options(number: int) -> list[str]:
         return [
@@ -63,7 +63,7 @@ def pair(
         ExitStack() as stack,
         serving(mongo_uri, ROOT / "manifests", folder / "1", *options(0), **AT_ONCE) as proxy,
     ):
-        second = f"127.0.0.1:{free_port()}"
+        second = f"127.0.0.1:{lasting_port()}"
         command = ["mdb-proxy", "serve", "--manifests", str(ROOT / "manifests")]
         behind = {"MONGO_URI": mongo_uri, "MONGO_DB_NAME": proxy.db_name, **AT_ONCE}
         command += ["--listen", second, *options(1)]

@@ -234,7 +234,8 @@ def test_one_of_two_hosts_ends(
 ) -> None:
     with another(hosts.proxy, hosts.uri, tmp_path / "log", *WORKERS) as (address, running):
         uri = hosts.users["shop"].replace(hosts.proxy.address, f"{hosts.proxy.address},{address}")
-        with Counting(hosts.proxy, uri, name, breaks=True) as clients:
+        killed = number is signal.SIGKILL
+        with Counting(hosts.proxy, uri, name, breaks=killed) as clients:
             os.kill(running.process.pid, number)
             code = running.process.wait(PATIENCE_SECONDS)
             assert code == (0 if number is signal.SIGTERM else -number)

@@ -19,7 +19,7 @@ from tests.support.node import node, run_node, told
 from tests.support.pages import PATIENCE_SECONDS, metric, soon
 from tests.support.programs import ROOT
 from tests.support.proxies import AT_ONCE, Client, Proxy, serving
-from tests.support.servers import free_port
+from tests.support.replicas import lasting_port
 
 SHORT_MS = 1_500
 
@@ -78,7 +78,7 @@ def many(
     authority = Authority(folder).made()
     renew(authority)
     authority.issue("/O=tests/CN=the client")
-    tls, strict, admin, unix = free_port(), free_port(), free_port(), folder / "mdb.sock"
+    tls, strict, admin, unix = lasting_port(), lasting_port(), lasting_port(), folder / "mdb.sock"
     clients = f"client_ca={authority.path}&client_certificates=required"
     options = [
         *("--listen", f"tls://127.0.0.1:{tls}"),

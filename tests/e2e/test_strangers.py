@@ -20,8 +20,8 @@ from tests.support.lines import Line
 from tests.support.pages import metric, soon
 from tests.support.programs import ROOT
 from tests.support.proxies import AT_ONCE, Client, Proxy, serving
-from tests.support.servers import free_port
-from tests.support.strangers import Stranger, all_closed, strangers
+from tests.support.replicas import lasting_port
+from tests.support.strangers import CROWD, Stranger, all_closed, strangers
 from tests.support.talks import message
 
 GUESSES = 10_000 if config.SEARCH else 1_000
@@ -61,7 +61,7 @@ def strict(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder = tmp_path_factory.mktemp("strict")
     authority = Authority(folder).made()
     pem = authority.issue("/O=tests/CN=server", "DNS:localhost,IP:127.0.0.1")
-    tls, admin = free_port(), free_port()
+    tls, admin = lasting_port(), lasting_port()
     options = [
         *("--listen", f"tls://127.0.0.1:{tls}", "--tls-certificate", str(pem)),
         *("--admin", f"127.0.0.1:{admin}"),
@@ -174,7 +174,7 @@ def test_a_flood_of_connections(strict: Strict, measured: Callable[[str], None])
         held: list[Stranger] = []
         for _ in range(FLOOD):
             try:
-                held.append(Stranger(strict.proxy.port))
+                held.append(Stranger(strict.proxy.port, CROWD))
             except OSError:
                 continue
             if len(held) > 2 * ADDRESS_MOST:

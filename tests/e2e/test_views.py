@@ -233,6 +233,41 @@ def test_an_explanation_shows_no_physical_name(
         assert told["command"] == {**command, "$db": seeded.name}
 
 
+UNION = {"$unionWith": {"coll": "t", "pipeline": [{"$set": {"n": 1}}, {"$group": {"_id": None}}]}}
+
+
+@pytest.mark.parametrize("verbosity", ["executionStats", "allPlansExecution"])
+def test_to_explain_a_union_does_not_end_the_server(seeded: Sandbox, verbosity: str) -> None:
+    """Each of them ends a private one (6.0.5)."""
+    seeded.command(view("v", UNION))
+    seeded.command({"create": "w", "viewOn": "v", "pipeline": []})
+    pipelines: list[Any] = [[UNION], [{"$facet": {"a": [UNION]}}], [{"$unionWith": "v"}]]
+    for command in (
+        *({"aggregate": "t", "pipeline": stages, "cursor": {}} for stages in pipelines),
+        *({"aggregate": name, "pipeline": [], "cursor": {}} for name in ("v", "w")),
+        {"find": "w", "filter": {"n": 1}},
+        {"count": "v"},
+        {"distinct": "v", "key": "n"},
+    ):
+        told = seeded.command({"explain": command, "verbosity": verbosity})
+        assert "executionStats" not in str(told)
+    assert "executionStats" in seeded.command({"explain": {"find": "t"}, "verbosity": verbosity})
+    run = {"aggregate": "t", "pipeline": [{"$group": {"_id": "$n"}}], "cursor": {}}
+    assert "nReturned" in str(seeded.command({"explain": run, "verbosity": verbosity}))
+
+
+@pytest.mark.parametrize("option", ["cappedSize", "cappedMax"])
+def test_to_change_the_size_of_a_view_does_not_end_the_server(seeded: Sandbox, option: str) -> None:
+    """It ends a private one (6.0.5)."""
+    seeded.command(view("v"))
+    assert reply(seeded, {"collMod": "v", option: 8192})["code"] == 72
+    both = {"collMod": "v", "viewOn": "t", "pipeline": [], option: 8192}
+    assert reply(seeded, both)["code"] == 72
+    assert reply(seeded, {"collMod": "none", option: 8192})["code"] == 26
+    seeded.create_collection("capped", capped=True, size=4096)
+    assert seeded.command({"collMod": "capped", option: 8192})["ok"]
+
+
 def test_errors_show_no_physical_name(seeded: Sandbox, proxy: Proxy) -> None:
     seeded.command(view("v", {"$set": {"x": {"$divide": [1, "$n"]}}}))
     commands = [find("v"), *OTHERS]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import config
 from tests.support.pages import soon
-from tests.support.servers import free_port
+from tests.support.replicas import lasting_port
 
 SECONDS = 10
 CONFIG = """
@@ -45,7 +45,7 @@ def haproxy_path() -> str:
 @contextmanager
 def haproxy(folder: Path, ports: Sequence[int]) -> Iterator[int]:
     """Run it in front of these ports of 127.0.0.1; gives its own port."""
-    path, port = haproxy_path(), free_port()
+    path, port = haproxy_path(), lasting_port()
     servers = "".join(SERVER.format(number=n, port=each) for n, each in enumerate(ports))
     file = folder / "haproxy.cfg"
     file.write_text(CONFIG.format(port=port, servers=servers))

@@ -10,7 +10,10 @@ import bson
 from bson import Binary, DatetimeMS, Int64, ObjectId, Timestamp
 
 OPTIONS: Final[Any] = bson.CodecOptions(
-    datetime_conversion=bson.DatetimeConversion.DATETIME_MS, uuid_representation=0
+    datetime_conversion=bson.DatetimeConversion.DATETIME_MS,
+    uuid_representation=0,
+    # The server cuts texts of errors between bytes (6.0.5).
+    unicode_decode_error_handler="replace",
 )
 CLOCKS: Final = frozenset({
     "$clusterTime", "at", "electionId", "lastCommittedOpTime", "opTime", "operationTime",
@@ -22,6 +25,9 @@ OWN_OID: Final = b"\xaa\xbb"
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CURSOR: Final = re.compile(r"(?i)(cursor id:? )\d+")
+_OID: Final = re.compile(r"ObjectId\('(?!aabb)[0-9a-f]{24}'\)")
+_TOKEN: Final = re.compile(r'(?<=_data: ")[0-9A-F]+')
+_STAMP: Final = re.compile(r"Timestamp\((\d+), \d+\)")
 _NEAR_SECONDS: Final = 2 * 86_400
 _SOME_OID: Final = ObjectId(bytes(12))
 
@@ -52,15 +58,26 @@ def _value(value: Any, name: str = "") -> Any:
 def _text(value: str, name: str) -> str:
     if name not in ("errmsg", "errors", "warnings", "reason"):
         return value
-    return _CURSOR.sub(r"\g<1>#", _UUID.sub("<uuid>", value))
+    value = _TOKEN.sub("<token>", value)
+    text = _OID.sub("ObjectId(<made>)", _CURSOR.sub(r"\g<1>#", _UUID.sub("<uuid>", value)))
+    return _STAMP.sub(_shown_stamp, text)
+
+
+def _shown_stamp(found: re.Match[str]) -> str:
+    """A stored `Timestamp(0, 0)` becomes the time of the write."""
+    return "Timestamp(<now>)" if _is_now(int(found[1])) else found[0]
+
+
+def _is_now(seconds: float) -> bool:
+    return abs(seconds - time.time()) < _NEAR_SECONDS
 
 
 def _time(value: DatetimeMS, _: str) -> Any:
-    return "<now>" if abs(int(value) / 1000 - time.time()) < _NEAR_SECONDS else value
+    return "<now>" if _is_now(int(value) / 1000) else value
 
 
 def _stamp(value: Timestamp, _: str) -> Any:
-    return "<now>" if abs(value.time - time.time()) < _NEAR_SECONDS else value
+    return "<now>" if _is_now(value.time) else value
 
 
 def _oid(value: ObjectId, _: str) -> ObjectId:
@@ -117,6 +134,13 @@ def shape(reply: dict[str, Any]) -> dict[str, Any]:
     return reply if not reply.get("ok") else {"fields": list(reply)}
 
 
+def stream(reply: dict[str, Any]) -> dict[str, Any]:
+    """Give what a stream is called; an error whole."""
+    if not reply.get("ok"):
+        return reply
+    return {"ns": reply["cursor"]["ns"], "open": bool(reply["cursor"]["id"])}
+
+
 EQUAL_STATISTICS: Final = (
     "ns", "db", "collections", "views", "objects", "count", "nindexes", "indexes", "capped", "max",
     "maxSize", "scaleFactor", "nrecords", "nIndexes", "keysPerIndex", "valid", "ok", "numObjects",
@@ -139,11 +163,13 @@ def names(reply: dict[str, Any]) -> dict[str, Any]:
 
 VIEWS: Final[Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "amount": amount,
+    "events": dict,
     "bag": bag,
     "exact": exact,
     "more": exact,
     "names": names,
     "shape": shape,
+    "stream": stream,
     "statistics": statistics,
 }
 """How much of a reply must be equal."""

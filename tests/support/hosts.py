@@ -61,7 +61,7 @@ class Counting:
     """Clients of both drivers under load; `check` compares what they were told with what is there.
 
     Node's driver (7.9) repeats only the first of several writes whose connections break together,
-    so where that is to happen it writes one at a time.
+    so where a process is killed it writes one at a time.
 
     Attributes:
         more: waits until each of PyMongo's has done so many rounds more.

@@ -15,6 +15,9 @@ from tests.support.talks import heard as understood
 from tests.support.talks import message, one_frame
 
 SECONDS = 20
+CROWD = "127.0.0.3"
+"""Where crowds come from: so they take no ports from the servers of other tests."""
+
 NONCE = "rOprNGfwEbeRWgbNEkqO"
 
 
@@ -92,7 +95,7 @@ class Stranger:
 def strangers(port: int, count: int, first: bytes = b"") -> Iterator[Sequence[Stranger]]:
     """Give so many connections that have said this much."""
     with ExitStack() as stack:
-        found = [stack.enter_context(Stranger(port)) for _ in range(count)]
+        found = [stack.enter_context(Stranger(port, CROWD)) for _ in range(count)]
         for each in found:
             each.says(first)
         yield found

@@ -9,11 +9,13 @@ from types import TracebackType
 from typing import Any, Final, Self
 from uuid import uuid4
 
-from bson import Binary, Int64
+from bson import Binary, Int64, Timestamp
 
 from tests.support.comparing import VIEWS, comparable, normal, plain
+from tests.support.feeds import Feeds
 from tests.support.lines import Line
 from tests.support.workloads.commands import CursorOf, SessionOf, Step
+from tests.support.workloads.streams import TimeOf, TokenOf
 
 NO_CURSOR: Final = Int64(77)
 
@@ -31,7 +33,11 @@ class Side:
     stem: str
     cursors: dict[int, Int64] = field(default_factory=dict)
     turn: int = 0
+    feeds: Feeds = field(init=False)
     salt: str = field(default_factory=lambda: uuid4().hex)
+
+    def __post_init__(self) -> None:
+        self.feeds = Feeds(self.line)
 
     def send(self, step: Step) -> None:
         """Send a step in this side's words."""
@@ -44,7 +50,15 @@ class Side:
             cursor = plain(reply).get("cursor")
             if isinstance(cursor, dict) and cursor.get("id") and "getMore" not in step.command:
                 self.cursors[step.number] = cursor["id"]
+                if step.view == "stream":
+                    self.feeds.opened(step.number, cursor)
         return reply
+
+    def events(self, step: Step, until: Timestamp) -> bytes:
+        """Read a stream up to a time."""
+        asked = step.command["events"]
+        command = {**step.command, "cursor": self.cursors.get(asked.step, NO_CURSOR)}
+        return self.feeds.read(self._own(step.db), command, step.number, until)
 
     def _own(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -53,13 +67,23 @@ class Side:
                 .replace("@other", f"{self.stem}x")
                 .replace("@stem", self.stem)
             )
-        if isinstance(value, SessionOf):
-            return self.session(value.number)
-        if isinstance(value, CursorOf):
-            return self.cursors.get(value.step, NO_CURSOR)
+        if isinstance(value, SessionOf | CursorOf | TokenOf | TimeOf):
+            return self._meant(value)
         if isinstance(value, dict):
             return {name: self._own(item) for name, item in value.items()}
         return [self._own(item) for item in value] if isinstance(value, list) else value
+
+    def _meant(self, value: SessionOf | CursorOf | TokenOf | TimeOf) -> Any:
+        """What this side was given where the other one was given something else."""
+        match value:
+            case SessionOf():
+                return self.session(value.number)
+            case CursorOf():
+                return self.cursors.get(value.step, NO_CURSOR)
+            case TokenOf():
+                return self.feeds.tokens.get((value.step, value.place))
+            case TimeOf():
+                return self.feeds.times.get((value.step, value.place))
 
     def session(self, number: int) -> Binary:
         """Give the id of a session that no other run uses."""
@@ -70,6 +94,7 @@ class Side:
         for transaction in transactions:
             self.line.ask("admin", self._own({"abortTransaction": 1, **transaction}))
         self.turn += 1
+        self.feeds.clear()
         if self.cursors:
             found = list(self.cursors.values())
             self.line.ask(self.stem, {"killCursors": "t", "cursors": found})
@@ -80,9 +105,11 @@ class Side:
     def _empty(self, db: str) -> None:
         """Drop what is there, each by its name: the server takes 100 ms for a whole database."""
         listed = plain(self.line.ask(db, {"listCollections": 1, "nameOnly": True}))
-        for item in listed["cursor"]["firstBatch"]:
-            if not item["name"].startswith("system."):
-                reply = plain(self.line.ask(db, {"drop": item["name"]}))
+        found = [item["name"] for item in listed["cursor"]["firstBatch"]]
+        # The definitions of views go last.
+        for name in sorted(found, key=lambda name: name == "system.views"):
+            if not name.startswith("system.buckets."):
+                reply = plain(self.line.ask(db, {"drop": name}))
                 assert reply["ok"], reply
 
 
@@ -131,13 +158,22 @@ class Twins:
     def run(self, step: Step) -> tuple[dict[str, Any], Difference | None]:
         """Give the private reply, and the difference when there is one."""
         self._remember(step)
-        for side in self._sides:
-            side.send(step)
-        private, ours = (side.receive(step) for side in self._sides)
+        private, ours = self._events(step) if "events" in step.command else self._replies(step)
         found = None
         if comparable(private, step.view) != comparable(ours, step.view):
             found = Difference(step, plain(private), plain(ours))
         return plain(private), found
+
+    def _replies(self, step: Step) -> list[bytes]:
+        for side in self._sides:
+            side.send(step)
+        return [side.receive(step) for side in self._sides]
+
+    def _events(self, step: Step) -> list[bytes]:
+        """What happened until a write that no stream watches."""
+        private = self._sides[0]
+        ticked = plain(private.line.ask("e2e_unwatched", {"insert": "tick", "documents": [{}]}))
+        return [side.events(step, ticked["operationTime"]) for side in self._sides]
 
     def _remember(self, step: Step) -> None:
         if "autocommit" in step.command:

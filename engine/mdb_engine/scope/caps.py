@@ -50,7 +50,12 @@ def truth(value: Any) -> bool | None:
     return None if given is None else given != 0
 
 
-def _integer(value: Any, where: Where) -> int:
+def integer(value: Any, where: Where) -> int:
+    """A number of any kind as the server's 64-bit integer.
+
+    Raises:
+        TypeMismatchError: not a number.
+    """
     given = number(value)
     if given is None:
         msg = (
@@ -62,14 +67,14 @@ def _integer(value: Any, where: Where) -> int:
 
 
 def _count(value: Any, where: Where) -> int:
-    given = _integer(value, where)
+    given = integer(value, where)
     if given < 0:
         msg = f"BSON field '{where.path[-1]}' value must be >= 0, actual value '{given}'"
         raise NegativeLimitError(msg, str(where))
     return given
 
 
-_PARSED: Final = {"aggregate": _count, "getMore": _integer}
+_PARSED: Final = {"aggregate": _count, "getMore": integer}
 """Commands whose `maxTimeMS` is read by another parser than that of all others (6.0.5)."""
 
 
@@ -117,6 +122,15 @@ def max_time(value: Any, kind: Time, scope: Scope, where: Where) -> int | None:
 def _whole(given: float) -> int:
     """A number as the server's 64-bit integer: cut off, clamped, and 0 for what is none."""
     return 0 if math.isnan(given) else int(max(-(2**63), min(given, MAX_INT64)))
+
+
+def low_half(given: float) -> int:
+    """A number as the server's 32-bit integer: the lower half of the whole one, with its sign.
+
+    >>> low_half(2**40 + 7), low_half(2**31), low_half(1.9)
+    (7, -2147483648, 1)
+    """
+    return (_whole(given) + 2**31) % 2**32 - 2**31
 
 
 def limit(value: Any, scope: Scope, where: Where) -> int | None:

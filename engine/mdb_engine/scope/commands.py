@@ -21,6 +21,7 @@ from mdb_engine.scope.bulk import BULK_WRITE
 from mdb_engine.scope.caps import Time, max_time, parse_time
 from mdb_engine.scope.definitions import CLONE, COLL_MOD, CREATE, CREATE_INDEXES, VALIDATE
 from mdb_engine.scope.denied import is_denied
+from mdb_engine.scope.explaining import guard
 from mdb_engine.scope.fields import DROP, GENERIC, may_write
 from mdb_engine.scope.model import Notes, Physical, Rule, Scope, Where
 from mdb_engine.scope.names import ADMIN, check_database, not_authorized
@@ -476,6 +477,7 @@ def _explain(command: Mapping[str, Any], row: CommandRow, scope: Scope, where: W
     fields = _fields(command, row, scope, where)
     where.notes.plan = ""
     fields["explain"] = rewritten
+    guard(fields, here)
     fields["$db"] = ADMIN if inner_row.admin else scope.database
     return _physical(fields, row, where)
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mdb_engine.exceptions import (
     CannotCreateIndexError,
     IndexOptionError,
     InvalidOptionsError,
+    NegativeLimitError,
     TypeMismatchError,
     UnauthorizedError,
 )
 from mdb_engine.rawbson import Array, Document, render
+from mdb_engine.scope.caps import integer
 from mdb_engine.scope.clauses import schemas_spared, validator
 from mdb_engine.scope.fields import (
     DROP,
@@ -119,9 +121,32 @@ def _changed_index(value: Any, _scope: Scope, where: Where) -> Any:
     return DROP if value is None else subfields(value, _COLL_MOD_INDEX, where)
 
 
+_SIZES: Final[Mapping[str, tuple[tuple[Callable[[int], bool], str], ...]]] = {
+    "cappedMax": ((lambda given: given < 2**31, f"< {2**31}"),),
+    "cappedSize": (
+        (lambda given: given >= 1, ">= 1"),
+        (lambda given: given <= 2**50, f"<= {2**50}"),
+    ),
+}
+"""What the server's parser wants of them (6.0.5)."""
+
+
+def _capped(value: Any, _scope: Scope, where: Where) -> Any:
+    """A new size takes a plan, which sees to it that it is not a view's (`keeping`)."""
+    if value is None:
+        return value
+    given, name = integer(value, where), where.path[-1]
+    for fits, bound in _SIZES[name]:
+        if not fits(given):
+            msg = f"BSON field '{name}' value must be {bound}, actual value '{given}'"
+            raise NegativeLimitError(msg, str(where))
+    where.notes.plan = where.command
+    return value
+
+
 COLL_MOD: Final[Mapping[str, Rule]] = {
-    "cappedMax": PASS,
-    "cappedSize": PASS,
+    "cappedMax": Rule(_capped),
+    "cappedSize": Rule(_capped),
     "changeStreamPreAndPostImages": Rule(_pre_images),
     "collMod": WRITE_TARGET,
     "dryRun": PASS,

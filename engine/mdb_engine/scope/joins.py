@@ -294,6 +294,7 @@ _UNION: Final = frozenset({"coll", "pipeline"})
 
 def union_with(value: Any, scope: Scope, where: Where, place: Place) -> Stages:
     """`$unionWith`: a name, a name with a pipeline, or a pipeline of its own documents."""
+    where.notes.unites = True
     if isinstance(value, str):
         coll: Any = value
         inner: Any = EMPTY_ARRAY

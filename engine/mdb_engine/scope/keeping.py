@@ -11,10 +11,14 @@ from mdb_engine.scope.model import Scope, Where
 from mdb_engine.scope.names import owner
 from mdb_engine.scope.originals import STORE, every, moved, original
 from mdb_engine.scope.replies import Asked, answer
-from mdb_engine.scope.steps import FailedError, Part, drained, step
+from mdb_engine.scope.steps import FailedError, Part, drained, failed, identity, listed, step
 from mdb_engine.scope.views import sources
 
 _DUPLICATE_KEY: Final = 11000
+_OTHER_IDENTITY: Final = 361
+_CAPPED: Final = ("cappedMax", "cappedSize")
+_DEFINING: Final = ("validator", "viewOn")
+"""What a client's own words are kept of."""
 
 
 def define(asked: Asked, _token: str) -> Part:
@@ -22,13 +26,16 @@ def define(asked: Asked, _token: str) -> Part:
 
     When the cluster says no, what was there before keeps its own words.
     """
-    physical, scope = asked.physical.command, asked.scope
+    scope = asked.scope
+    physical = yield from _fenced(asked)
     name = physical[asked.name]
+    if not any(map(physical.get, _DEFINING)):
+        return Document(answer((yield from _defined(physical)), asked))
     if isinstance(physical.get("viewOn"), str):
         yield from _check_reads(name, physical, asked)
     made = original(name, physical, asked.command)
     new = yield from _keep([made], scope)
-    raw = yield physical
+    raw = yield from _defined(physical)
     if Document(raw).get("ok"):
         if not new:
             change = {"q": {"_id": made["_id"]}, "u": made}
@@ -37,6 +44,36 @@ def define(asked: Asked, _token: str) -> Part:
     else:
         yield from _forget(new, scope)
     return Document(answer(raw, asked))
+
+
+def _defined(physical: Mapping[str, Any]) -> Part:
+    """The cluster's reply; what has another identity by now is not there any more."""
+    raw = yield physical
+    return _gone().reply if Document(raw).get("code") == _OTHER_IDENTITY else raw
+
+
+def _gone() -> FailedError:
+    return failed("ns does not exist", 26, "NamespaceNotFound")
+
+
+def _fenced(asked: Asked) -> Part:
+    """The command, about a collection: of a view no server may be asked to change the size.
+
+    mongod 6.0.5 ends by a segmentation fault. What is a view may change at any moment, so the
+    collection's identity goes along.
+    """
+    command = asked.physical.command
+    option = next((name for name in _CAPPED if name in command), None)
+    if option is None:
+        return command
+    item = yield from listed(command[asked.name], asked.scope)
+    if not item:
+        raise _gone()
+    uuid = identity(item)
+    if uuid is None:
+        kind = "view" if item["type"] == "view" else "time-series collection"
+        raise failed(f"option not supported on a {kind}: {option}", 72, "InvalidOptions")
+    return {**command, "collectionUUID": uuid}
 
 
 def _check_reads(name: str, physical: Mapping[str, Any], asked: Asked) -> Part:

@@ -187,6 +187,7 @@ class Notes:
         stages: pipeline stages seen, nested ones included. plan, allowance, stream, searches: see
             `Physical`.
         reads: collections that are read, those that views stand for included.
+        unites: there is a `$unionWith`.
     """
 
     names: dict[str, str] = field(default_factory=dict)
@@ -199,6 +200,7 @@ class Notes:
     stream: bool = False
     searches: list[Search] = field(default_factory=list)
     reads: int = 0
+    unites: bool = False
 
 
 @dataclass(frozen=True, slots=True)

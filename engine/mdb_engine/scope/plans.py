@@ -13,7 +13,8 @@ from typing import Any, Final
 from mdb_engine.exceptions import CannotCreateIndexError
 from mdb_engine.rawbson import Document, Raw, encode
 from mdb_engine.scope import keeping
-from mdb_engine.scope.caps import MAX_INT32, number
+from mdb_engine.scope.caps import low_half, number
+from mdb_engine.scope.explain_plans import explain
 from mdb_engine.scope.joins import EMPTY_DOCUMENT
 from mdb_engine.scope.model import Scope, Where
 from mdb_engine.scope.names import prefix, temporary, unphysical
@@ -186,8 +187,8 @@ def _db_stats(asked: Asked, _token: str) -> Part:
 def _scale(value: Any) -> int:
     """By what sizes are divided; the server refuses it without a code (6.0.5)."""
     given = 1 if value is None else number(value)
-    if given is not None and given >= 1:
-        return int(min(given, MAX_INT32))
+    if given is not None and (scale := low_half(given)) > 0:
+        return scale
     text = "scale has to be a number > 0" if given is None else "scale has to be > 0"
     raise FailedError(encode({"ok": 0.0, "errmsg": text}))
 
@@ -382,6 +383,7 @@ PLANS: Final[Mapping[str, Callable[[Asked, str], Part]]] = {
     "drop": keeping.drop,
     "dropDatabase": _drop_database,
     "dropSearchIndex": drop_search_index,
+    "explain": explain,
     "listCollections": _list_collections,
     "listDatabases": _list_databases,
     "listSearchIndexes": list_search_indexes,

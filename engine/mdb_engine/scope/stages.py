@@ -402,8 +402,20 @@ def _uninvited(leading: str, name: str, where: Where) -> RefusedError | None:
     followers = STAGES[leading].followers
     if followers is None or where.path[-2] == "0" or name in followers:
         return None
+    if name == leading:
+        msg = "$_internalChangeStreamOplogMatch is only valid as the first stage in a pipeline"
+        return FirstStageError(msg, str(where))
     msg = f"{name} is not permitted in a {leading} pipeline"
     return IllegalOperationError(msg, str(where))
+
+
+def _writing(name: str, where: Where) -> str:
+    """The server's words for a writer in a view."""
+    view = f"{where.db}.{where.owner[where.command]}"
+    return (
+        f"The aggregation stage {name} in location {where.path[-2]} of the pipeline cannot be used"
+        f" in the view definition of {view} because it writes to disk"
+    )
 
 
 def _misplaced(
@@ -415,7 +427,8 @@ def _misplaced(
             return UnauthorizedError(not_authorized(where.db, f"aggregate: {name}"), str(where))
         inside = place.inside
         words = _NESTED_WORDS.get(inside, f"is not allowed within a {inside}'s sub-pipeline")
-        return _NESTED_ERRORS[inside](f"{name} {words}", str(where))
+        msg = _writing(name, where) if rule.writes and inside == VIEW else f"{name} {words}"
+        return _NESTED_ERRORS[inside](msg, str(where))
     if rule.first is not None and where.path[-2] != "0":
         msg = f"{name} is only valid as the first stage in a pipeline"
         return rule.first(msg, str(where))

@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping
 from typing import Any
 
 from mdb_engine.rawbson import Document, encode
+from mdb_engine.scope.model import Scope
 
 Plan = Generator[Mapping[str, Any], bytes, bytes]
 """Yields physical commands, is sent replies, returns the logical reply (BSON both)."""
@@ -33,6 +34,24 @@ def step(command: Mapping[str, Any]) -> Part:
     if not reply.get("ok"):
         raise FailedError(raw)
     return reply
+
+
+def listed(name: str, scope: Scope) -> Part:
+    """What the cluster says a physical name is; nothing when nothing has it."""
+    command = {
+        "listCollections": 1,
+        "filter": {"name": name},
+        "maxTimeMS": scope.limits.default_time_ms,
+        "$db": scope.database,
+    }
+    items = yield from drained(command, "$cmd.listCollections")
+    return items[0] if items else Document(b"\5\0\0\0\0")
+
+
+def identity(item: Document) -> Any | None:
+    """The identity of a collection that was listed; a view and a time series have none."""
+    info = item.get("info")
+    return info.get("uuid") if isinstance(info, Document) else None
 
 
 def drained(command: Mapping[str, Any], collection: str) -> Part:

@@ -17,6 +17,7 @@ from mdb_engine.exceptions import (
     IllegalOperationError,
     InvalidNamespaceError,
     InvalidOptionsError,
+    TypeMismatchError,
     UnknownFieldError,
     UnknownStageError,
 )
@@ -25,7 +26,7 @@ from mdb_engine.scope.caps import number
 from mdb_engine.scope.clauses import conditions
 from mdb_engine.scope.joins import Place, Stages
 from mdb_engine.scope.model import TAG_FIELD, Scope, Where
-from mdb_engine.scope.names import ADMIN, TEMPORARY, prefix, resolve
+from mdb_engine.scope.names import ADMIN, TEMPORARY, prefix, resolve, type_name
 
 OPTIONS: Final = frozenset({
     "allChangesForCluster", "fullDocument", "fullDocumentBeforeChange", "resumeAfter",
@@ -44,6 +45,9 @@ _SPLITS: Final = (7, 0)
 
 _SERVERS_OWN: Final = "tmp[A-Za-z0-9]*\\."
 """How the server's temporary collections begin: `tmp.agg_out.`, `tmpXXXXX.convertToCapped.`."""
+
+_BUCKETS: Final = "system.buckets."
+"""How the collection begins that a time series is stored in."""
 
 _DOCUMENTS: Final = ("fullDocument", "fullDocumentBeforeChange")
 _TAGS: Final = [f"{name}.{TAG_FIELD}" for name in (*_DOCUMENTS, "updateDescription.updatedFields")]
@@ -70,6 +74,11 @@ def change_stream(value: Any, scope: Scope, where: Where, place: Place) -> Stage
         if name not in OPTIONS:
             msg = f"BSON field '$changeStream.{name}' is an unknown field."
             raise UnknownFieldError(msg, str(where.at(name)))
+    wide = value.get("allChangesForCluster")
+    if wide is not None and not isinstance(wide, bool):
+        kind = type_name(wide)
+        msg = f"Field 'allChangesForCluster' should be a boolean value, but found: {kind}"
+        raise TypeMismatchError(msg, str(where.at("allChangesForCluster")))
     if where.path[0] == "explain" or where.owner.get("explain") is True:
         msg = "a $changeStream cannot be explained"
         raise IllegalOperationError(msg, str(where))
@@ -187,7 +196,7 @@ class _Watched:
         known = {"$regexMatch": {"input": "$to.coll", "regex": self._own()}}
         to = {"$cond": [known, self._place("$to.coll"), "$$REMOVE"]}
         described = "$operationDescription"
-        view = self._collection(f"{described}.viewOn")
+        view = self._source(f"{described}.viewOn")
         parts = [
             described,
             _if(_is(f"{described}.to", "object"), {"to": to}),
@@ -198,6 +207,13 @@ class _Watched:
             "to": _if(_is("$to.coll", "string"), to),
             "operationDescription": _if(_is(described, "object"), {"$mergeObjects": parts}),
         }
+
+    def _source(self, name: str) -> Any:
+        """What a view reads; of a time series its buckets."""
+        behind = {"$substrBytes": [name, len(_BUCKETS), Int64(-1)]}
+        inner = {"$let": {"vars": {"of": behind}, "in": self._collection("$$of")}}
+        buckets = {"$eq": [{"$indexOfBytes": [name, _BUCKETS]}, 0]}
+        return {"$cond": [buckets, {"$concat": [_BUCKETS, inner]}, self._collection(name)]}
 
     def _subject(self) -> dict[str, Any]:
         """The name of what an event is about: a temporary collection is what it becomes."""

@@ -13,6 +13,9 @@ from mdb_engine.scope.names import owner, unphysical
 
 _SESSION: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12} - [A-Za-z0-9+/]+=* - +- *"
 _APP: Final = r"[a-z0-9][a-z0-9_-]*_(?:@[A-Za-z0-9_%@-]+\.)?[A-Za-z0-9_.-]+"
+_GLUED: Final = r"(?<=default collation)"
+"""Behind what the server forgets a space (6.0.5)."""
+
 _ENGINE: Final = r"(?:_mdb_engine_|apps_config|system\.|tmp\.)[A-Za-z0-9_.-]*"
 
 NAME_FIELDS: Final = frozenset({"$merge", "$out", "$unionWith", "coll", "from", "into"})
@@ -52,7 +55,7 @@ class Words:
         database = re.escape(self.scope.database)
         known = "|".join(re.escape(n) for n in self._longest_first())
         parts = [
-            rf"(?<![A-Za-z0-9_]){database}\.(?:system\.buckets\.)?(?P<name>{_APP})",
+            rf"(?:(?<![A-Za-z0-9_])|{_GLUED}){database}\.(?:system\.buckets\.)?(?P<name>{_APP})",
             rf"(?<![A-Za-z0-9_]){database}\.(?P<engine>{_ENGINE})",
             rf"(?<![A-Za-z0-9_.-])(?P<bare>{known})(?![A-Za-z0-9_-])" if known else "",
             rf"(?<= on ){database}(?= to execute)|(?<=\$db: [\"']){database}(?=[\"'])",

@@ -59,15 +59,16 @@ def _stored(value: Any, scope: Scope, where: Where) -> Any:
     source = where.owner.get("viewOn")
     if value is not None:
         _check_pair(where)
+    if value is None and where.path[-1] in where.owner:
+        raise wrong_type(value, where, "array")
     if source is None:
         if value is None:
             return DROP
         msg = "'pipeline' requires 'viewOn' to also be specified"
         raise InvalidOptionsError(msg, str(where))
-    if value is None and where.path[-1] not in where.owner:
+    if value is None:
         value = EMPTY_ARRAY
-    if not isinstance(value, Array):
-        raise wrong_type(value, where, "array")
+    _check_stages(value, where)
     place = Place(pipeline, inside=VIEW, namespace=f"{where.db}.{source}")
     stages = pipeline(value, replace(scope, storing=True), where, place)
     if any(_loses_tag(stage) for stage in value):
@@ -77,6 +78,14 @@ def _stored(value: Any, scope: Scope, where: Where) -> Any:
         raise QueryValidationError(msg, str(where))
     where.notes.plan = where.command
     return stages
+
+
+def _check_stages(value: Any, where: Where) -> None:
+    if not isinstance(value, Array):
+        raise wrong_type(value, where, "array")
+    for index, stage in enumerate(value):
+        if not isinstance(stage, Document):
+            raise wrong_type(stage, where.at(index), "object")
 
 
 def _loses_tag(stage: Document) -> bool:

@@ -116,7 +116,7 @@ OTHERS: Final[Sequence[Made]] = (
     lambda d: {"$reduce": {
         "input": {"$ifNull": ["$t", []]}, "initialValue": 0,
         "in": {"$add": ["$$value", {"$cond": [{"$isNumber": "$$this"}, "$$this", 1]}]}}},
-    lambda d: {"$toHashedIndexKey": path(d)},
+    lambda d: {"$toHashedIndexKey": d.pick(("$n", "$s", "$t", "$sub", "$d"))},
     lambda d: {"$tsSecond": path(d)},
     lambda d: {"$gt": ["$$NOW", path(d)]},
     lambda d: odd(d) if d.chance(0.3) else path(d),

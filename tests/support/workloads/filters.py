@@ -34,7 +34,7 @@ OPERATORS: Final[Sequence[Made]] = (
     lambda d: {"$mod": [d.number(1, 4), d.number(0, 2)]},
     lambda d: {"$regex": d.pick(("^t", "a", "TEA", "(", "e$")), "$options": d.pick(("", "i", "x"))},
     lambda d: Regex(d.pick(("^t", "ea", "O")), d.pick(("", "i", "m"))),
-    lambda d: {"$not": d.make(OPERATORS)},
+    lambda d: negated(d),  # noqa: PLW0108 - defined below
     lambda d: {"$size": d.number(0, 3)},
     lambda d: {"$all": d.many(value, 2)},
     lambda d: {"$all": [{"$elemMatch": {"k": small(d)}}, {"$elemMatch": {"w": word(d)}}]},
@@ -134,6 +134,14 @@ WRONG: Final[Sequence[Made]] = (
     lambda d: {"$alwaysTrue": 1},
     lambda d: {"$nor": [{"$bogus": 1}]},
 )
+
+
+def negated(dice: Dice) -> Filter:
+    """Give the opposite of a condition; of a value there is none."""
+    found = dice.make(OPERATORS)
+    operators = isinstance(found, dict) and next(iter(found), "").startswith("$")
+    dice.mistakes += not (operators or isinstance(found, Regex))
+    return {"$not": found}
 
 
 def condition(dice: Dice) -> Filter:

@@ -12,6 +12,9 @@ from tests.support.workloads.updates import projection
 from tests.support.workloads.values import field, small, value, word
 
 COLLECTIONS: Final = ("t", "u", "w.x", "nope")
+SOURCES: Final = ((80, "t"), (50, "u"), (30, "w.x"), (10, "nope"), (10, "vw"), (4, "vw2"), (2, "v"))
+"""What commands are about; the last ones are views, where they are anything."""
+
 BY_ID: Final = {"$sort": {"_id": 1}}
 
 ACCUMULATORS: Final[Sequence[Made]] = (
@@ -25,12 +28,12 @@ ACCUMULATORS: Final[Sequence[Made]] = (
     lambda d: {d.pick(("$stdDevPop", "$stdDevSamp")): "$g"},
     lambda d: {"$top": {"output": ["$_id", "$n"], "sortBy": {"_id": -1}}},
     lambda d: {"$firstN": {"n": 2, "input": "$s"}},
-    lambda d: {"$bogus": 1},
+    lambda d: d.wrong((lambda _: {"$bogus": 1},)),
 )
 
 
 def collection(dice: Dice) -> str:
-    return dice.weighted(tuple(zip((8, 5, 3, 1), COLLECTIONS, strict=True)))
+    return dice.weighted(SOURCES)
 
 
 def lookup(dice: Dice) -> dict[str, Any]:
@@ -76,7 +79,7 @@ def union(dice: Dice) -> dict[str, Any]:
 
 def joined(dice: Dice) -> list[Any]:
     """Give a short pipeline that is run inside another one, in an order that is its own."""
-    return [BY_ID, *dice.many(lambda d: d.make(INNER), 2)]
+    return ordered([BY_ID, *dice.many(lambda d: d.make(INNER), 2)])
 
 
 def group(dice: Dice) -> dict[str, Any]:
@@ -121,16 +124,25 @@ def fill(dice: Dice) -> dict[str, Any]:
 
 def facet(dice: Dice) -> dict[str, Any]:
     branches = {
-        name: dice.many(lambda d: d.make(INNER), 2, 1) for name in dice.some(("f", "h"), 2, 1)
+        name: ordered(dice.many(lambda d: d.make(INNER), 2, 1))
+        for name in dice.some(("f", "h"), 2, 1)
     }
     return {"$facet": branches}
+
+
+def shown(dice: Dice) -> Any:
+    """Give the projection of a stage, where nothing is a mistake."""
+    found = projection(dice)
+    only_find = (".$'", "$elemMatch", "$slice", "$meta")
+    dice.mistakes += not found or any(part in str(found) for part in only_find)
+    return found
 
 
 INNER: Final[Sequence[Made]] = (
     lambda d: {"$match": condition(d)},
     lambda d: {"$match": {"$expr": boolean(d)}},
     lambda d: {d.pick(("$set", "$addFields")): {name(d): computed(d)}},
-    lambda d: {"$project": projection(d)},
+    lambda d: {"$project": shown(d)},
     lambda d: {"$project": {"n": 1, name(d): computed(d)}},
     lambda d: {"$unset": d.pick(("n", ["s", "t"], "sub.y.z"))},
     lambda d: {"$limit": d.number(1, 4)},
@@ -213,7 +225,7 @@ FIRST: Final[Sequence[tuple[int, Made]]] = (
 )
 
 INTO: Final[Sequence[Made]] = (
-    lambda d: d.pick(("o1", "o2", "u")),
+    lambda d: d.pick(("o1", "o2", "u")) if d.chance(0.97) else "vw",
     lambda d: {"db": d.pick(("@home", "@other")), "coll": d.pick(("o1", "o2"))},
 )
 WRITERS: Final[Sequence[Made]] = (
@@ -231,7 +243,9 @@ WRITERS: Final[Sequence[Made]] = (
 )  # fmt: skip
 
 
-PLACED: Final = frozenset({"$collStats", "$documents", "$geoNear", "$indexStats", "$merge", "$out"})
+PLACED: Final = frozenset({
+    "$changeStream", "$collStats", "$documents", "$geoNear", "$indexStats", "$merge", "$out",
+})  # fmt: skip
 
 
 def sorted_pipeline(dice: Dice) -> list[Any]:

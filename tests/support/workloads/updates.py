@@ -132,6 +132,13 @@ def with_filters(dice: Dice) -> dict[str, Any]:
     return {"u": change, "arrayFilters": filters}
 
 
+WRONG_PROJECTIONS: Final[Sequence[Made]] = (
+    lambda d: {"": 1},
+    lambda d: {"a..b": 1},
+    lambda d: {"$a": 1},
+    lambda d: {"a.b": 1, "a": 1},
+    lambda d: {"a.$": 0},
+)
 PROJECTIONS: Final[Sequence[tuple[int, Made]]] = (
     (3, lambda d: dict.fromkeys(d.some(("n", "s", "t", "sub", "sub.x", "_id", "items.k"), 3), 1)),
     (3, lambda d: dict.fromkeys(d.some(("n", "s", "t", "sub", "sub.x", "_id", "items.k"), 3), 0)),
@@ -153,7 +160,7 @@ PROJECTIONS: Final[Sequence[tuple[int, Made]]] = (
     (1, lambda d: {"q": {"$literal": 1}, "r": "lit"}),
     (1, lambda d: {"n": d.pick((None, "x", 1.5, float("nan"), -0.0, [], {}, [1]))}),
     (1, lambda d: {}),
-    (1, lambda d: d.pick(({"": 1}, {"a..b": 1}, {"$a": 1}, {"a.b": 1, "a": 1}, {"a.$": 0}))),
+    (1, lambda d: d.wrong(WRONG_PROJECTIONS)),
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from bson import Int64
 
+from tests.support.workloads import streams
 from tests.support.workloads.commands import (
     COMMANDS,
     IN_TRANSACTION,
@@ -27,6 +28,9 @@ WELCOME: Final = frozenset({
 ENDS: Final = frozenset({"convertToCapped", "drop", "dropDatabase", "renameCollection"})
 """Commands after which a collection may be gone."""
 
+STREAMS: Final = 3
+"""So many streams are open at most."""
+
 Reply = dict[str, Any]
 
 
@@ -39,6 +43,8 @@ class Work:
         self._cursors: list[tuple[int, str, str]] = []
         self._transaction: dict[str, Any] | None = None
         self._transactions = 0
+        self._streams: list[tuple[int, str, str]] = []
+        self._seen: list[tuple[int, int]] = []
         self.blurred = False
         self._there: set[tuple[str, str]] = set()
         made = seeding(dice)
@@ -58,9 +64,25 @@ class Work:
             return self._on_a_cursor
         if self._transaction is not None:
             return self._during_a_transaction
+        return self._outside()
+
+    def _outside(self) -> Callable[[Dice], Step]:
+        if self._streams and self._dice.chance(0.2):
+            return self._read_events
+        if len(self._streams) < STREAMS and self._dice.chance(0.03 + 0.1 * bool(self._seen)):
+            return self._watch
         if self._dice.chance(0.02):
             return self._begin
         return self._usual
+
+    def _watch(self, dice: Dice) -> Step:
+        db, command, name = streams.opening(dice, self._seen)
+        self._streams.append((self._made, db, name))
+        return Step(self._made, db, command, "stream")
+
+    def _read_events(self, dice: Dice) -> Step:
+        number, db, name = dice.pick(self._streams)
+        return Step(self._made, db, {"events": CursorOf(number), "collection": name}, "events")
 
     def _usual(self, dice: Dice) -> Step:
         db, kind = dice.weighted(COMMANDS)
@@ -114,6 +136,8 @@ class Work:
             command, view = dice.weighted(READERS)(dice)
             return Step(self._made, "@home", command, view)
         command, view = dice.weighted(IN_TRANSACTION)(dice)
+        if next(iter(command)) in WRITERS:
+            self._cursors.clear()
         dice.mistakes += not WELCOME & command.keys()
         dice.mistakes += started and "readConcern" in command
         return Step(self._made, "@home", self._within(command), view)
@@ -122,7 +146,7 @@ class Work:
         self._transaction = None
         self._cursors.clear()
 
-    def _follow(self, step: Step, *, failed: bool) -> None:
+    def _follow(self, step: Step, *, failed: bool, refused: bool) -> None:
         """Follow which collections there are for sure.
 
         An upsert that fails may create one on one of the sides only.
@@ -130,15 +154,36 @@ class Work:
         target = (step.db, str(step.command[next(iter(step.command))]))
         if failed and "upsert" in str(step.command) and target not in self._there:
             self.blurred = True
+        updates = step.command.get("updates")
+        if refused and isinstance(updates, list) and len(updates) > 1:
+            # The server finds out at the second statement that its pipeline is none (6.0.5).
+            self.blurred = True
         if next(iter(step.command)) in ENDS:
             self._there.clear()
+            self._forget_streams(step)
         elif not failed and "insert" in step.command:
             self._there.add(target)
 
+    def _watched(self, step: Step, reply: Reply) -> None:
+        """Remember which streams are open, and how many events a step has read."""
+        number = step.number if step.view == "stream" else step.command["events"].step
+        if not reply.get("ok") or not reply.get("open", True):
+            self._streams = [each for each in self._streams if each[0] != number]
+        if reply.get("events"):
+            self._seen.append((step.number, len(reply["events"])))
+
+    def _forget_streams(self, step: Step) -> None:
+        """A rename into another database is a copy on a private server."""
+        names = [str(step.command.get(n)).partition(".")[0] for n in ("renameCollection", "to")]
+        if names[0] != names[1]:
+            self._streams.clear()
+            self._seen.clear()
+
     def note(self, step: Step, reply: Reply) -> None:
         """Remember what a step left open on the private side."""
-        failed = not reply.get("ok") or "writeErrors" in reply
-        self._follow(step, failed=failed)
+        refused = not reply.get("ok")
+        failed = refused or "writeErrors" in reply
+        self._follow(step, failed=failed, refused=refused)
         if failed and self._transaction is not None and "txnNumber" in step.command:
             # A statement that was not even understood leaves it open (6.0.5), and what comes
             # behind would wait for it.
@@ -147,6 +192,9 @@ class Work:
         if not reply.get("ok") and "getMore" in step.command:
             asked = step.command["getMore"].step
             self._cursors = [c for c in self._cursors if c[0] != asked]
+        if step.view in ("stream", "events"):
+            self._watched(step, reply)
+            return
         cursor = reply.get("cursor")
         if not isinstance(cursor, dict):
             return

@@ -220,6 +220,7 @@ def test_nobody_else_sees_a_cursor() -> None:
         ({"x": 1}, 40415, "x"),
         ({"maxTimeMS": 5}, 2, "maxTimeMS"),
         ({"maxTimeMS": "x"}, 14, "maxTimeMS"),
+        ({"maxTimeMS": "x", "collection": "users"}, 14, "maxTimeMS"),
     ],
 )
 def test_what_is_wrong_with_a_get_more(fields: Fields, code: int, at: str) -> None:

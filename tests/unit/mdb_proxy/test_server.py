@@ -13,6 +13,7 @@ from bson import Int64
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+from mdb_engine.credentials import SCRAM_SHA_256
 from mdb_engine.exceptions import (
     OverloadedError,
     UpstreamError,
@@ -22,6 +23,7 @@ from mdb_proxy import server
 from mdb_proxy.bounds import Bounds
 from mdb_proxy.channel import Channel
 from mdb_proxy.decisions import Answer, Ask
+from mdb_proxy.directory import Directory
 from mdb_proxy.metrics import Metrics
 from mdb_proxy.server import Listener
 from mdb_proxy.wire import MORE_TO_COME, OP_COMPRESSED, wrap
@@ -260,6 +262,52 @@ def test_who_leaves_takes_the_question_along(command: dict[str, Any]) -> None:
     inside(work)
 
 
+@pytest.mark.parametrize("way", ["read", "late", "drained"])
+def test_a_login_waits_for_the_stores(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "late":
+        monkeypatch.setattr(server, "EARLY_SECONDS", 0.01)
+    start = {"saslStart": 1, "mechanism": SCRAM_SHA_256, "payload": b"n,,n=shop,r=x"}
+
+    async def work(found: House) -> None:
+        unread = Directory({}, {}, b"", unread=True)
+        known, found.world.directory = found.world.directory, unread
+        visitor = await found.visitor()
+        await visitor.send(message({**start, "$db": "admin"}))
+        assert visitor.got == []
+        if way == "read":
+            found.world.directory = known
+            found.listener.changed(unread, known)
+        elif way == "drained":
+            await found.listener.drain(1)
+        for _ in range(200):
+            visitor.read()
+            if visitor.got:
+                break
+            await asyncio.sleep(0.005)
+        (said,) = visitor.got
+        assert said.body.get("code") == (None if way == "read" else 462)
+
+    inside(work)
+
+
+def test_who_leaves_a_batch_behind_leaves_no_cursor() -> None:
+    async def work(found: House) -> None:
+        shop = await found.visitor("shop")
+        find = {"find": "tasks", "$db": "shop"}
+        cursor = {"id": Int64(9), "ns": "appdata.shop_tasks", "firstBatch": []}
+        found.cluster.will_say({"cursor": cursor, "ok": 1.0})
+        await shop.ask(find)
+        cursors = found.listener.tools.cursors
+        assert cursors.total == 1
+        other = await found.visitor("shop")
+        found.cluster.will_think()
+        await other.send(message({"getMore": Int64(9), "collection": "tasks", "$db": "shop"}))
+        await other.leave()
+        assert cursors.total == 0
+
+    inside(work)
+
+
 def test_who_leaves_at_rest_just_leaves() -> None:
     async def work(found: House) -> None:
         visitors = [await found.visitor(user) for user in ("", "shop", "crm", "shop")]
@@ -339,20 +387,40 @@ def test_who_is_not_known_any_more_may_not_send_much() -> None:
 def test_what_is_in_flight_is_answered_before_the_end() -> None:
     async def main() -> None:
         async with house() as found:
-            shop, idle = await found.visitor("shop"), await found.visitor()
+            shop = await found.visitor("shop")
             release = found.cluster.will_think()
             await shop.send(message(FIND, number=5) + message(PING, number=6))
             async with asyncio.TaskGroup() as group:
                 group.create_task(found.listener.drain(60))
                 await settle()
-                assert idle.wire.closed
                 assert not shop.wire.closed
                 late = Connection(found.listener)
                 assert late.wire.closed, "nobody comes in any more"
                 release.set_result(Answer(bson.encode(FOUND), "m1:1"))
             shop.read()
-            assert shop.got[-1].response_to == 5
+            assert [(said.response_to, said.body.get("code")) for said in shop.got[-2:]] == [
+                (5, None),
+                (6, 91),
+            ]
             assert shop.wire.closed
+        nobody(found)
+
+    asyncio.run(main())
+
+
+def test_who_asks_while_the_process_ends_is_told() -> None:
+    async def main() -> None:
+        async with house() as found:
+            shop, other = await found.visitor("shop"), await found.visitor("crm")
+            async with asyncio.TaskGroup() as group:
+                group.create_task(found.listener.drain(60))
+                await settle()
+                assert (shop.wire.closed, other.wire.closed) == (False, False)
+                told = await shop.ask(FIND)
+                assert (told["code"], told["codeName"]) == (91, "ShutdownInProgress")
+                assert shop.wire.closed
+                assert found.cluster.asked == []
+            assert other.wire.closed
         nobody(found)
 
     asyncio.run(main())

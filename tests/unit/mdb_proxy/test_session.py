@@ -15,6 +15,7 @@ from mdb_engine.credentials import SCRAM_SHA_256
 from mdb_engine.exceptions import AuthenticationFailedError
 from mdb_proxy.channel import Channel
 from mdb_proxy.decisions import Close, Forward, Reply, Run
+from mdb_proxy.directory import Directory
 from mdb_proxy.session import MAX_INVALID, MAX_NOTED, Attempt, Refusal
 from mdb_proxy.wire import (
     COMPRESSORS,
@@ -264,6 +265,27 @@ def test_speculation_that_comes_to_nothing() -> None:
     assert reply["ok"] == 1.0
     assert "speculativeAuthenticate" not in reply
     assert world.events == []
+
+
+def test_before_the_stores_were_read_nobody_is_told_from_anybody() -> None:
+    world = World()
+    known, world.directory = world.directory, Directory({}, {}, b"", unread=True)
+    talk = Talk(world)
+    start = {"saslStart": 1, "mechanism": SCRAM_SHA_256, "payload": b"", "db": "admin"}
+    hello = {"hello": 1, "speculativeAuthenticate": start, "$db": "admin"}
+    reply = talk.ask(hello)
+    assert (reply["msg"], "speculativeAuthenticate" in reply) == ("isdbgrid", False)
+    assert talk.ask(PING)["ok"] == 1.0
+    assert not talk.session.early
+    reply = talk.ask({**start, "$db": "admin"})
+    assert talk.session.early
+    assert (reply["code"], reply["baseBackoffMS"] > 0) == (462, True)
+    assert reply["errorLabels"] == ["SystemOverloadedError", "RetryableError"]
+    assert talk.ask(FIND)["code"] == 13
+    assert not talk.session.early
+    world.directory = known
+    talk.log_in("shop")
+    assert (talk.session.app, talk.session.user) == ("shop", "shop")
 
 
 def test_client_metadata_is_sent_once() -> None:

@@ -11,7 +11,7 @@ from bson import Binary, Int64, Timestamp
 from mdb_engine.exceptions import OperationFailedError, RefusedError
 from mdb_engine.scope.model import Features
 from mdb_proxy.cursors import SESSION_SECONDS
-from mdb_proxy.decisions import Answer, Run
+from mdb_proxy.decisions import Answer, Exchange, Run
 from tests.support.asked import (
     COUNT,
     FIND,
@@ -69,6 +69,21 @@ def test_read_preferences(command: Fields, sent: Fields | None) -> None:
     assert exchange.read_preference == sent
     assert exchange.app == "shop"
     assert "$readPreference" not in told(exchange)
+
+
+def test_an_explanation_is_made_where_the_client_would_read() -> None:
+    inner = {"aggregate": "tasks", "pipeline": [], "cursor": {}}
+    preference = {"mode": "secondary"}
+    command = {"explain": inner, "$readPreference": preference, "$db": "shop"}
+    decision = shop().decide(command)
+    assert isinstance(decision, Run)
+    first = next(decision.steps)
+    assert isinstance(first, Exchange)
+    assert (told(first)["listCollections"], first.read_preference) == (1, preference)
+    listed = {"cursor": {"id": Int64(0), "ns": "x", "firstBatch": []}, "ok": 1.0}
+    second = decision.steps.send(Answer(bson.encode(listed), "m2:27017"))
+    assert isinstance(second, Exchange)
+    assert (second.pin, second.read_preference) == ("m2:27017", None)
 
 
 def test_replies_speak_the_apps_words() -> None:

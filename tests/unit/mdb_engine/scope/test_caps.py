@@ -222,6 +222,17 @@ def test_cursor_options_that_are_none(value: Any, error: type[RefusedError], at:
     assert caught.value.at == at
 
 
+@pytest.mark.parametrize(
+    ("value", "half"),
+    [
+        (5, 5), (-1, -1), (1.9, 1), (2**31 - 1, 2**31 - 1), (2**31, -(2**31)), (2**32 + 5, 5),
+        (2**40, 0), (-(2**40) + 3, 3), (1e300, -1), (float("nan"), 0),
+    ],
+)  # fmt: skip
+def test_the_lower_half_of_a_number(value: float, half: int) -> None:
+    assert caps.low_half(value) == half
+
+
 def test_an_apps_own_limits() -> None:
     small = replace(SHOP, limits=Limits(max_results=10, max_batch=5, max_time_ms=100,
                                         default_time_ms=50, definition_time_ms=200))  # fmt: skip

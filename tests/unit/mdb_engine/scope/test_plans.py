@@ -28,7 +28,7 @@ RANDOM = "0123456789abcdef0123456789abcdef"
 SEARCHING = {"createSearchIndexes", "dropSearchIndex", "listSearchIndexes", "updateSearchIndex"}
 """Commands that a plan carries out only where there is no search process."""
 
-CHOSEN = {"$out", "$vectorSearch", "collMod", "create", "createIndexes", *SEARCHING}
+CHOSEN = {"$out", "$vectorSearch", "collMod", "create", "createIndexes", "explain", *SEARCHING}
 """Plans that a rule chooses for some commands."""
 
 

@@ -32,6 +32,8 @@ def read(uri):
             Target(("a:27017",), connect_seconds=2, reply_seconds=0.5),
         ),
         ("mongodb://a/?heartbeatFrequencyMS=5000", Target(("a:27017",), heartbeat_seconds=5)),
+        ("mongodb://a/?maxPoolSize=32", Target(("a:27017",), pool_size=32)),
+        ("mongodb://a/?maxPoolSize=0", Target(("a:27017",))),
         ("mongodb://a/?connectTimeoutMS=0&socketTimeoutMS=0", Target(("a:27017",))),
     ],
 )

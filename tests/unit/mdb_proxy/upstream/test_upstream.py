@@ -51,6 +51,7 @@ def test_a_command_goes_out_and_its_reply_comes_back(serving):
             pinned = await upstream.exchange(ask({"getMore": 1}, pin=server.member))
             assert bson.decode(pinned.body) == bson.decode(answer.body)
             assert upstream.features == ClusterFeatures(17, standalone=True)
+            assert upstream.members == (server.member,)
 
     asyncio.run(run())
 
