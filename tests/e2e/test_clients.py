@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from pymongo import AsyncMongoClient, MongoClient
 from tests.support import config
 from tests.support.certificates import Authority
 from tests.support.node import node_path
+from tests.support.pages import metric
 from tests.support.programs import ROOT, create_credential
 from tests.support.proxies import AT_ONCE, Proxy, serving
 from tests.support.servers import free_port
@@ -41,6 +43,11 @@ class Doors:
     cluster: str
     authority: Authority
     tls: int
+    page: str
+
+    def counted(self, line: str) -> float:
+        """Give one of the proxy's counters; `line` without the prefix of all names."""
+        return metric(self.page, f"mdb_proxy_{line}")
 
     def visit(self, name: str, uri: str) -> Visit:
         """Give a client's turn at one of the doors."""
@@ -67,17 +74,18 @@ class Doors:
 @pytest.fixture(scope="module")
 def doors(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     folder = tmp_path_factory.mktemp("doors")
-    authority, port = Authority(folder).made(), free_port()
+    authority, port, admin = Authority(folder).made(), free_port(), free_port()
     authority.issue("/O=tests/CN=server", "DNS:localhost")
     clients = f"client_ca={authority.path}&client_certificates=optional"
     options = [
         *("--listen", f"tls://127.0.0.1:{port}?{clients}"),
         *("--tls-certificate", str(folder / "server.crt")),
         *("--tls-key", str(folder / "server.key")),
+        *("--admin", f"127.0.0.1:{admin}"),
     ]
     with serving(mongo_uri, ROOT / "manifests", folder / "log", *options, **AT_ONCE) as proxy:
         try:
-            yield Doors(proxy, mongo_uri, authority, port)
+            yield Doors(proxy, mongo_uri, authority, port, f"http://127.0.0.1:{admin}/metrics")
         finally:
             for end in ("_alone", "_alone_other"):
                 proxy.admin.drop_database(proxy.db_name + end)
@@ -124,9 +132,13 @@ def test_unchanged(doors: Doors, client: str, transport: str) -> None:
     name = f"{client}_{transport}"
     private = transport == "private"
     visit = doors.alone(name) if private else doors.visit(name, doors.uri(transport))
+    listener = doors.proxy.address if transport == "tcp" else f"tls://127.0.0.1:{doors.tls}"
+    arrivals = f'arrivals_total{{listener="{listener}",outcome="ok"}}'
+    before = doors.counted(arrivals)
     check(client, visit)
     if not private:
         check_owners(client, visit)
+        assert doors.counted(arrivals) > before
 
 
 def check(client: str, visit: Visit) -> None:
@@ -150,7 +162,7 @@ def check_owners(client: str, visit: Visit) -> None:
 def credentials(doors: Doors) -> dict[str, str]:
     """Make what other mechanisms need; gives the URI of each."""
     cluster = {"MONGO_URI": doors.cluster, "MONGO_DB_NAME": doors.proxy.db_name}
-    card = doors.authority.issue("/O=tests/CN=card")
+    shown = f"&tlsCertificateKeyFile={doors.authority.issue('/O=tests/CN=card')}"
     create_credential("shop", "--x509-subject", "CN=card,O=tests", **cluster)
     made = create_credential("shop", "--plain", "--sha1", **cluster)
     who, external = f"{made['name']}:{quote(made['password'])}@", quote("$external")
@@ -158,17 +170,35 @@ def credentials(doors: Doors) -> dict[str, str]:
     options = {
         "SCRAM-SHA-1": "&authMechanism=SCRAM-SHA-1&authSource=admin",
         "PLAIN": f"&authMechanism=PLAIN&authSource={external}",
-        "X509": f"&authMechanism=MONGODB-X509&authSource={external}&tlsCertificateKeyFile={card}",
+        "MONGODB-X509": f"&authMechanism=MONGODB-X509&authSource={external}{shown}",
     }
     return {
-        name: doors.tls_uri("" if name == "X509" else who, options=more)
+        name: doors.tls_uri("" if name == "MONGODB-X509" else who, options=more)
         for name, more in options.items()
     }
 
 
-@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-1", "PLAIN", "X509"])
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-1", "PLAIN", "MONGODB-X509"])
 @pytest.mark.parametrize("client", ["pymongo_async", "motor", "beanie", "mongoengine", "mongoose"])
 def test_mechanisms(doors: Doors, credentials: dict[str, str], client: str, mechanism: str) -> None:
     visit = doors.visit(f"{client}_{mechanism}", credentials[mechanism])
+    attempts = f'auth_attempts_total{{mechanism="{mechanism}",outcome="ok"}}'
+    before = doors.counted(attempts)
     check(client, visit)
     check_owners(client, visit)
+    assert doors.counted(attempts) > before
+
+
+PYTHON = {"PyMongo": "pymongo", "Motor": "motor", "Beanie": "beanie", "MongoEngine": "mongoengine"}
+NODE = {"Node driver": "mongodb", "Mongoose": "mongoose", "mongosh": "mongosh"}
+
+
+def test_the_papers_name_the_clients_that_are_here() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    locked = json.loads((ROOT / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    versions = {label: version(name) for label, name in PYTHON.items()}
+    versions |= {label: locked[f"node_modules/{name}"]["version"] for label, name in NODE.items()}
+    inside = locked["node_modules/mongoose/node_modules/mongodb"]["version"]
+    assert f"(its driver: {inside})" in text
+    for label, number in versions.items():
+        assert f"\n| {label} {number} " in text or f"\n| {label} {number}," in text, label
