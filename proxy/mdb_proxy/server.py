@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from mdb_engine.exceptions import OverloadedError, RefusedError, UpstreamError
+from mdb_engine.indexes.traffic import Traffic
 from mdb_engine.rawbson import Document, find
 from mdb_engine.scope.model import Limits
 from mdb_proxy import envelope
@@ -102,6 +103,7 @@ class Listener:
         sending: bytes of long answers that are on their way, by app.
         leaving: clients that may not stay for another command.
         departures: what clients that left had open is ended.
+        traffic: watches queries for indexes that would serve them.
         stopping: who asks now is told that we go; new connections are closed at once.
         closing: each connection closes when it has its answer.
     """
@@ -128,6 +130,7 @@ class Listener:
     )
     stopping: bool = False
     closing: bool = False
+    traffic: Traffic | None = None
     departures: Departures = field(init=False)
 
     def __post_init__(self) -> None:
