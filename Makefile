@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint quick e2e search prove soak papers lock clean platform
+.PHONY: help run test check lint quick e2e search prove soak bench papers lock clean platform
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -62,6 +62,9 @@ prove: $(DONE)/test ## 100,000 commands against a private database, fuzzed bytes
 	@MDB_TEST_SEARCH=1 MDB_TEST_PROVE=$(or $(COMMANDS),100000) MDB_TEST_SEED=$(or $(SEED),0) \
 		MDB_TEST_FIRST=$(or $(FIRST),1) MDB_TEST_PARTS=$(or $(JOBS),1) $(BIN)/pytest -q -n $(or $(JOBS),0) \
 		tests/e2e/test_differential.py tests/e2e/test_noninterference.py tests/property/test_corpus.py
+
+bench: $(DONE)/test ## what the engine adds to a call in a process
+	@$(BIN)/python -m tests.bench.overhead
 
 soak: $(DONE)/test ## all kinds of work for half an hour: nothing grows; MINUTES=n, a picture in .soak/
 	@MDB_TEST_SOAK=$(or $(MINUTES),30) $(BIN)/pytest -q -s tests/e2e/test_soak.py

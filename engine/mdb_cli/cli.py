@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mdb_cli import cli_apps, cli_manifest
+from mdb_cli import cli_apps, cli_index, cli_manifest
 from mdb_proxy.exits import FAILED, one_sentence
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cli_apps.app)
+app.add_typer(cli_index.app)
 app.add_typer(cli_manifest.app)
 
 Data = Annotated[

@@ -7,6 +7,7 @@ import copy
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -15,7 +16,7 @@ import structlog
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-from mdb_engine import config
+from mdb_engine import config, current
 from mdb_engine.background import Supervisor
 from mdb_engine.database.grants import Known, grant, scope_for
 from mdb_engine.database.handle import ScopedDatabase, scoped_database
@@ -24,11 +25,12 @@ from mdb_engine.exceptions import (
     ConfigurationError,
     InitializationError,
     ManifestValidationError,
-    MongoDBEngineError,
     NotInitializedError,
 )
+from mdb_engine.following import Following
 from mdb_engine.indexes.apply import apply_indexes
 from mdb_engine.indexes.auto import AutoIndexManager, Watching
+from mdb_engine.manifest.extras import missing_extra
 from mdb_engine.manifest.load import parse, read_document
 from mdb_engine.manifest.model import Manifest
 from mdb_engine.manifest.rules import check_together
@@ -38,9 +40,8 @@ from mdb_engine.observability.operations import Operations
 from mdb_engine.registry import apps, ledger
 from mdb_engine.scope.model import Features, Scope
 from mdb_engine.seeding import seed
-
-FOLLOW_SECONDS: Final = 1.0
-"""How often the ledger is read again: slugs that others register own their names."""
+from mdb_engine.settings import settle
+from mdb_engine.web import make_app, teach_json
 
 Client = AsyncMongoClient[dict[str, Any]]
 log = structlog.get_logger("mdb_engine.engine")
@@ -84,15 +85,19 @@ class MongoDBEngine:
         self._trusted = tuple(trusted_apps)
         self._client_options = {_CLIENT_OPTIONS[n]: v for n, v in client_options.items()}
         self._client: Client | None = None
-        self._known = Known(self._db_name)
-        self._documents: dict[str, dict[str, Any]] = {}
-        self._handles: dict[Any, ScopedDatabase] = {}
-        self._operations, self._pool = Operations(), PoolWatch()
         self._jobs = Supervisor()
+        self._following = Following(Known(self._db_name), self._jobs)
+        self._documents: dict[str, dict[str, Any]] = {}
+        self._reasons: dict[str, str] = {}
+        self._handles: dict[Any, ScopedDatabase] = {}
+        self._indexers: dict[str, AutoIndexManager] = {}
+        self._operations, self._pool = Operations(), PoolWatch()
         self._registering = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"MongoDBEngine(db_name={self._db_name!r}, apps={len(self._known.manifests)})"
+        return (
+            f"MongoDBEngine(db_name={self._db_name!r}, apps={len(self._following.known.manifests)})"
+        )
 
     async def initialize(self) -> None:
         """Connect and see that the cluster answers; a second call does nothing.
@@ -110,14 +115,15 @@ class MongoDBEngine:
                 **self._client_options,
             )  # fmt: skip
             features = await _features(client)
-            entries = await ledger.entries(client[self._db_name])
+            self._following.known = replace(self._following.known, features=features)
+            await self._following.open(client)
         except (PyMongoError, ValueError) as error:
             if client is not None:
                 await client.close()
             raise InitializationError(_reason(error)) from None
         self._client = client
-        self._known = replace(self._known, features=features, entries=entries)
-        self._jobs.start("ledger.follow", self._follow, lasting=True)
+        current.opened(self)
+        teach_json()
 
     def _open(self) -> Client:
         if self._client is None:
@@ -154,30 +160,56 @@ class MongoDBEngine:
         database = self._open()[self._db_name]
         async with self._registering:
             try:
-                app = parse(manifest, trusted=self._trusts(manifest))
-                check_together({**self._known.manifests, app.slug: app})
-                await ledger.register(database, {app.slug: app}, wait=self._settle)
-            except (ManifestValidationError, InitializationError) as error:
-                slug = dict(manifest).get("slug")
+                app = self._checked(manifest)
+                self._following.haste += 1
+                try:
+                    await ledger.register(database, {app.slug: app}, wait=self._settle)
+                finally:
+                    self._following.haste -= 1
+            except (ConfigurationError, ManifestValidationError, InitializationError) as error:
+                slug = str(dict(manifest).get("slug"))
+                self._reasons[slug] = str(error)
                 log.error("app.not_registered", slug=slug, reason=str(error))  # noqa: TRY400 - no bug
                 return False
+            self._reasons.pop(app.slug, None)
             await apps.save(database, app.slug, app.status, manifest)
             await self._adopt({app.slug: app}, {app.slug: copy.deepcopy(dict(manifest))})
         if app.active:
             await self._prepare(app, create_indexes=create_indexes)
         return True
 
+    def _checked(self, manifest: Mapping[str, Any]) -> Manifest:
+        app = parse(manifest, trusted=self._trusts(manifest))
+        check_together({**self._following.known.manifests, app.slug: app})
+        missing = missing_extra(app)
+        if missing:
+            raise ConfigurationError(missing)
+        return app
+
     async def _adopt(
         self, manifests: Mapping[str, Manifest], documents: Mapping[str, dict[str, Any]]
     ) -> None:
         """Serve these apps from now on; an app that is not active is served no more."""
-        served = {**self._known.manifests, **manifests}
+        served = {**self._following.known.manifests, **manifests}
         served = {slug: manifest for slug, manifest in served.items() if manifest.active}
-        entries = await ledger.entries(self._open()[self._db_name])
-        self._known = replace(self._known, manifests=served, entries=entries)
+        self._following.known = replace(self._following.known, manifests=served)
+        await self._following.read()
+        await self._withdraw()
         self._documents = {**self._documents, **documents}
 
+    async def _withdraw(self) -> None:
+        """End what shows what its app may no longer see."""
+        manifests = self._following.known.manifests
+        granted = {
+            slug: frozenset(manifest.read_scopes)
+            for slug, manifest in manifests.items()
+            if "data_access" in manifest.model_fields_set
+        }
+        await self._following.house.withdraw(granted)
+
     async def _prepare(self, app: Manifest, *, create_indexes: bool) -> None:
+        if app.collection_settings:
+            await settle(app, self.get_scoped_db(app.slug))
         if create_indexes and app.managed_indexes:
             report = await apply_indexes(self._open()[self._db_name], app)
             log.info("indexes.applied", slug=app.slug, report=report)
@@ -196,10 +228,15 @@ class MongoDBEngine:
             except ManifestValidationError as error:
                 found.pop(slug, None)
                 log.error("app.not_loaded", slug=slug, reason=str(error))  # noqa: TRY400 - no bug
-        entries = await ledger.entries(database)
-        self._known = replace(self._known, manifests=found, entries=entries)
+        self._following.known = replace(self._following.known, manifests=found)
+        await self._following.read()
+        await self._withdraw()
         self._documents = {slug: documents[slug] for slug in found}
         return len(found)
+
+    def list_apps(self) -> list[str]:
+        """The slugs of the active apps that are registered here."""
+        return sorted(self._following.known.manifests)
 
     def get_app(self, slug: str) -> dict[str, Any] | None:
         """A copy of an app's manifest as it was registered; None when there is none."""
@@ -236,24 +273,37 @@ class MongoDBEngine:
                 log.info("scopes.explicit", slug=app_slug, read_scopes=list(given.reads))
                 self._operations.granted(app_slug)
             stand_in = manifest if self._unregistered else None
-            view = _view(lambda: self._known, lambda known: scope_for(given, known, stand_in))
+            following = self._following
+            view = _view(lambda: following.known, lambda known: scope_for(given, known, stand_in))
             view()
             database = client[self._db_name]
-            handle = scoped_database(database, view, self._operations)
+            house = following.house
+            handle = scoped_database(database, view, self._operations, house)
             if auto_index:
-                manager = AutoIndexManager(handle, self._jobs)
-                watch = Watching(self._operations, manager)
-                handle = scoped_database(database, view, watch)
+                watch = Watching(self._operations, self._indexer(given.writes, handle))
+                handle = scoped_database(database, view, watch, house)
             self._handles[key] = handle
         return self._handles[key]
 
+    def _indexer(self, slug: str, handle: ScopedDatabase) -> AutoIndexManager:
+        """The one that watches the queries of an app, whatever handles they come through."""
+        if slug not in self._indexers:
+            told = partial(self._operations.indexed, slug)
+            self._indexers[slug] = AutoIndexManager(handle, self._jobs, told)
+        return self._indexers[slug]
+
     def _manifest(self, slug: Any) -> Manifest:
-        known = self._known.manifests.get(slug) if isinstance(slug, str) else None
+        known = self._following.known.manifests.get(slug) if isinstance(slug, str) else None
         if known is not None:
             return known
         if self._unregistered:
             return parse({"slug": slug, "name": str(slug)})
-        raise ConfigurationError(f"the app {slug!r} is not registered")
+        raise ConfigurationError(f"the app {slug!r} is not registered{self._why(slug)}")
+
+    def _why(self, slug: Any) -> str:
+        """Why an app could not be registered, to go behind a colon."""
+        reason = self._reasons.get(slug) if isinstance(slug, str) else None
+        return "" if reason is None else f": {reason}"
 
     @property
     def mongo_client(self) -> ClusterView:
@@ -278,9 +328,12 @@ class MongoDBEngine:
 
     async def shutdown(self) -> None:
         """End every job and the connections; a second call does nothing."""
+        current.closed(self)
         await self._jobs.close()
+        await self._following.close()
         client, self._client = self._client, None
         self._handles.clear()
+        self._indexers.clear()
         if client is not None:
             await client.close()
 
@@ -312,8 +365,10 @@ class MongoDBEngine:
                 if not isinstance(given, Mapping):
                     given = await self.load_manifest(given)
                 if given.get("slug") != slug or not await self.register_app(given):
-                    raise ConfigurationError(f"the app '{slug}' could not be registered")
-                app.state.engine = self
+                    raise ConfigurationError(
+                        f"the app '{slug}' could not be registered{self._why(slug)}"
+                    )
+                app.state.engine, app.state.app_slug = self, slug
                 yield
 
         return run
@@ -326,23 +381,9 @@ class MongoDBEngine:
         Raises:
             ConfigurationError: fastapi is not installed.
         """
-        try:
-            from fastapi import FastAPI  # noqa: PLC0415 - only who serves HTTP needs it
-        except ImportError:
-            raise ConfigurationError("create_app needs fastapi: pip install fastapi") from None
-        return FastAPI(lifespan=self.lifespan(slug, manifest), **options)
-
-    async def _follow(self) -> None:
-        """Read the ledger again and again; while it cannot be read the last one counts."""
-        while True:
-            await asyncio.sleep(FOLLOW_SECONDS)
-            try:
-                entries = await ledger.entries(self._open()[self._db_name])
-            except (MongoDBEngineError, PyMongoError) as error:
-                log.warning("ledger.stale", reason=type(error).__name__)
-            else:
-                if entries != self._known.entries:
-                    self._known = replace(self._known, entries=entries)
+        made = make_app(self.lifespan(slug, manifest), options)
+        teach_json()
+        return made
 
 
 _CLIENT_OPTIONS: Final[Mapping[str, str]] = {

@@ -6,7 +6,9 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-TRY_AGAIN: Final = "too many requests, try again"
+from mdb_engine.scope import holdings
+
+TRY_AGAIN: Final = holdings.TRY_AGAIN
 """What an app is told that must wait: drivers back off and retry (462)."""
 
 

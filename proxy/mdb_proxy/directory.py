@@ -9,9 +9,9 @@ from math import inf
 from typing import Final
 
 from mdb_engine.credentials import Credential
+from mdb_engine.scope.holdings import Holdings
 from mdb_engine.scope.model import Features, Limits, Role, Scope
 from mdb_proxy.auth import Doors, Guest, Holder
-from mdb_proxy.holdings import Holdings
 
 UNLIMITED: Final = 2**31 - 1
 """As many results as a count on the wire can say."""

@@ -74,6 +74,7 @@ class Metrics:
         self._connections = self._made(Gauge, "client_connections", "app")
         self._cursors = self._made(Gauge, "cursors_open", "app")
         self._suspensions = self._made(Counter, "suspensions", "app")
+        self._indexes = self._made(Counter, "auto_indexes", "app", "outcome")
         self._unreadable = Gauge(
             "mdb_proxy_unreadable_credentials",
             "Stored documents that are no credentials.",
@@ -135,6 +136,10 @@ class Metrics:
     def suspended(self, app: str) -> None:
         """An app has a command that does not end."""
         self._child(self._suspensions, self._app(app)).inc()
+
+    def indexed(self, app: str, outcome: str) -> None:
+        """Something became of an automatic index."""
+        self._child(self._indexes, self._app(app), outcome).inc()
 
     def attempt(self, mechanism: str, code: int) -> None:
         """Somebody tried to log in; 0 is a success."""

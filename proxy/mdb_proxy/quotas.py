@@ -11,8 +11,8 @@ from math import inf
 from typing import Final
 
 from mdb_engine.exceptions import OverloadedError
+from mdb_engine.scope.holdings import TRY_AGAIN
 from mdb_engine.scope.model import Limits
-from mdb_proxy.decisions import TRY_AGAIN
 
 OVERDUE_SECONDS: Final = 10.0
 """How much longer than allowed a command may take before its app is suspended."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,12 +26,11 @@ from mdb_engine.manifest.scopes import scope_of
 from mdb_engine.registry import credentials, ledger, routers, secrets
 from mdb_engine.registry.claims import CLAIMED, LedgerEntry
 from mdb_engine.registry.stores import SLUGS
+from mdb_engine.registry.survey import survey
+from mdb_engine.scope.holdings import Holdings
 from mdb_engine.scope.model import Features, Role, Scope
-from mdb_engine.scope.names import owner
-from mdb_engine.scope.views import sources
 from mdb_proxy.directory import Directory
 from mdb_proxy.doors import Entrances, doors
-from mdb_proxy.holdings import Holdings
 from mdb_proxy.keyring import FETCH_SECONDS, KeyRing
 from mdb_proxy.metrics import FAILED, OK
 from mdb_proxy.quotas import shared
@@ -241,32 +240,8 @@ class Household:
 
     async def survey(self) -> None:
         """Look at what every app has stored."""
-        entries = await ledger.entries(self.database)
-        owned: dict[str, set[str]] = {}
-        for name in await self.database.list_collection_names():
-            slug = owner(name, entries)
-            if slug is not None:
-                owned.setdefault(slug, set()).add(name)
-        stored = await self.database.list_collections(filter={"type": "view"})
-        self.views = {info["name"]: sources(info["options"]) async for info in stored}
-        full = [
-            slug
-            for slug, manifest in self.manifests.items()
-            if (most := manifest.limits.storage_bytes) is not None
-            and await self._stored(owned.get(slug, set())) > most
-        ]
-        collections = {slug: frozenset(names) for slug, names in owned.items()}
-        self.holdings = Holdings(collections, frozenset(full))
-
-    async def _stored(self, names: Collection[str]) -> int:
-        """Bytes on disk of collections and their indexes; what has gone meanwhile has none."""
-        total = 0
-        pipeline: list[dict[str, Any]] = [{"$collStats": {"storageStats": {}}}]
-        for name in names:
-            with suppress(OperationFailure):
-                async for found in await self.database[name].aggregate(pipeline):
-                    total += int(found["storageStats"].get("totalSize", 0))
-        return total
+        found = await survey(self.database, await ledger.entries(self.database), self.manifests)
+        self.holdings, self.views = found.holdings, found.views
 
     def moved(self, address: str) -> None:
         """The listener has its address: port 0 took a free one."""

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from mdb_engine.exceptions import OverloadedError, RefusedError, UpstreamError
+from mdb_engine.indexes.traffic import Traffic
 from mdb_engine.rawbson import Document, find
 from mdb_engine.scope.model import Limits
 from mdb_proxy import envelope
@@ -47,6 +48,9 @@ from mdb_proxy.talk import Talk, log_of, note
 from mdb_proxy.wire.frames import WireError
 
 DRAIN_SECONDS: Final = 30.0
+LATE_SECONDS: Final = 0.1
+"""How long a command goes on whose client has left."""
+
 LINGER_SECONDS: Final = 1.0
 """How long a connection at rest stays open when the process ends."""
 WATCH_SECONDS: Final = 1.0
@@ -102,6 +106,7 @@ class Listener:
         sending: bytes of long answers that are on their way, by app.
         leaving: clients that may not stay for another command.
         departures: what clients that left had open is ended.
+        traffic: watches queries for indexes that would serve them.
         stopping: who asks now is told that we go; new connections are closed at once.
         closing: each connection closes when it has its answer.
     """
@@ -128,6 +133,7 @@ class Listener:
     )
     stopping: bool = False
     closing: bool = False
+    traffic: Traffic | None = None
     departures: Departures = field(init=False)
 
     def __post_init__(self) -> None:
@@ -148,10 +154,14 @@ class Listener:
             self.clients[client] = self.group.create_task(self._serve(client))
 
     def _ended(self, client: Client) -> None:
-        """The client left: what it waits for is stopped, and its upstream connection closed."""
+        """The client left: what it waits for is stopped, and its upstream connection closed.
+
+        Not at once: of an answer that is on its way we learn which cursor it leaves open, and end
+        that. Without it the cursor would stay for the server's own ten minutes.
+        """
         task = self.clients.pop(client, None)
         if task is not None and client in self.busy - self.unheard:
-            task.cancel()
+            asyncio.get_running_loop().call_later(LATE_SECONDS, task.cancel)
 
     async def _serve(self, client: Client) -> None:
         number = next(self.numbers)
@@ -410,7 +420,8 @@ class Listener:
             if self.tools.tick() > deadline:
                 for client in left:
                     client.abort()
-                    self.clients[client].cancel()
+                    if client in self.clients:
+                        self.clients[client].cancel()
                 return
             await asyncio.sleep(OUTLAST_SECONDS)
 
@@ -454,7 +465,7 @@ class Listener:
         self.stopping = True
         self.departures.close()
         self.read.set()
-        known = [client for client, talk in self.talks.items() if talk.app]
+        known = [each for each, talk in self.talks.items() if talk.app and each in self.clients]
         if known:
             await asyncio.wait([self.clients[each] for each in known], timeout=LINGER_SECONDS)
         self.closing = True

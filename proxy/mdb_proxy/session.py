@@ -21,6 +21,7 @@ from mdb_engine.exceptions import (
     UnsupportedOpQueryError,
 )
 from mdb_engine.rawbson import Document, check, encode
+from mdb_engine.scope.holdings import SURE_SECONDS
 from mdb_engine.scope.model import Scope
 from mdb_engine.scope.names import printable
 from mdb_proxy import envelope, local
@@ -61,9 +62,6 @@ from mdb_proxy.wire.queries import QUERY_FAILURE, Query, encode_reply, parse_que
 MAX_INVALID: Final = 5
 """Bodies that are not BSON; with the last one the connection closes."""
 
-SURE_SECONDS: Final = 4.0
-"""A new slug waits for longer than this until it counts; so who did not hear of it stops first."""
-
 MAX_NOTED: Final = 64
 """Characters of a client's own text that go into a log line."""
 
@@ -95,6 +93,10 @@ class Attempt:
 Event = Refusal | Attempt
 
 
+def _unseen(_app: str, _command: Mapping[str, Any]) -> None:
+    """Nobody watches."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What a conversation needs of the world, handed in.
@@ -105,6 +107,7 @@ class Tools:
         random: so many random bytes. started: when the process began.
         clients: open connections of an app.
         peers: there are other workers, which may know what this one does not.
+        saw: is shown the app and each logical command that is about to be sent.
         throttle: of logins. service: which process this is, 12 bytes.
         members: `host:port` of those that hold data, the primary first.
     """
@@ -120,6 +123,7 @@ class Tools:
     quotas: Quotas = field(default_factory=Quotas)
     compressors: tuple[str, ...] = tuple(COMPRESSORS)
     peers: bool = False
+    saw: Callable[[str, Mapping[str, Any]], None] = _unseen
     throttle: Throttle = field(default_factory=Throttle)
     service: bytes = bytes(12)
     members: Callable[[], tuple[str, ...]] = tuple
@@ -266,6 +270,8 @@ class Session:
         asking = tools.asking(command, scope, holder.name, self._origin)
         rule = TENANT_COMMANDS.get(self.command, tenant_command)
         decision = decided(rule, asking, lambda body: envelope.reply_to(message, body))
+        if not isinstance(decision, Reply):
+            tools.saw(scope.slug, command)
         if message.more_to_come and isinstance(decision, Forward | Run):
             return replace(decision, quiet=True)
         return decision

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import structlog
 
+from mdb_engine.indexes.traffic import OFF, Traffic
 from mdb_engine.manifest import load_folder
 from mdb_engine.scope.model import Scope
 from mdb_proxy.admin import Watch, admin_app, serving
@@ -223,6 +224,9 @@ def new_listener(
 ) -> Listener:
     """A listener that nobody has come to yet; it hears of every new directory."""
     apps: Counter[str] = Counter()
+    metrics = Metrics(household.manifests)
+    building: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+    traffic = _traffic(household, metrics, building)
     bounds = bounds or Bounds()
     tools = Tools(
         directory=lambda: household.current,
@@ -234,13 +238,23 @@ def new_listener(
         started=datetime.now(UTC),
         clients=lambda app: apps.get(app, 0),
         peers=peers is not nobody,
+        saw=traffic.saw,
         members=lambda: upstream.members,
         throttle=Throttle(bounds.login_failures, bounds.login_failures_per_second),
         service=secrets.token_bytes(12),
     )
-    metrics = Metrics(household.manifests)
     metrics.built(version("mdb-engine"))
-    listener = Listener(tools, upstream, group, apps, metrics, peers=peers, bounds=bounds)
+    listener = Listener(
+        tools,
+        upstream,
+        group,
+        apps,
+        metrics,
+        peers=peers,
+        bounds=bounds,
+        building=building,
+        traffic=traffic,
+    )
     transactions = tools.sessions.open_transactions
     listener.metrics.watch(listener.connections, tools.cursors.count, transactions)
     metrics.watch_backends(lambda: upstream.backends)
@@ -250,6 +264,22 @@ def new_listener(
         listener.read.set()
     household.yielding = lambda: listener.yielding > 0
     return listener
+
+
+def _traffic(
+    household: Household, metrics: Metrics, building: defaultdict[str, asyncio.Lock]
+) -> Traffic:
+    """What watches the apps' queries for indexes that would serve them."""
+
+    def mode(app: str) -> str:
+        manifest = household.manifests.get(app)
+        return OFF if manifest is None else manifest.proxy.auto_index
+
+    def scope(app: str) -> Scope | None:
+        return household.current.scopes.get(app)
+
+    locks = building.__getitem__
+    return Traffic(household.database, scope, mode, metrics.indexed, locks)
 
 
 @contextmanager
@@ -278,6 +308,8 @@ async def open_port(
         await listener.drain()
         for task in working:
             task.cancel()
+        if listener.traffic is not None:
+            await listener.traffic.close()
         await household.leave()
 
 

@@ -13,6 +13,7 @@ from mdb_engine.exceptions import (
 )
 from mdb_engine.rawbson import Array, Document, encode, find, walk
 from mdb_engine.scope.commands import COMMANDS, command_name, rewrite
+from mdb_engine.scope.holdings import Holdings, check_room
 from mdb_engine.scope.model import Physical, Scope
 from mdb_engine.scope.plans import run_plan
 from mdb_engine.scope.replies import Asked, answer, refused_whole, too_many
@@ -30,7 +31,6 @@ from mdb_proxy.decisions import (
     Run,
     Steps,
 )
-from mdb_proxy.holdings import Holdings, check_room
 from mdb_proxy.lsids import client_id, lsid, mapped
 
 Send = Callable[[bytes], bytes]

@@ -5,18 +5,23 @@ import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import gridfs
+import httpx
 import pytest
+from bson import Binary, Decimal128
+from fastapi import Depends
 from pymongo import AsyncMongoClient
 from pymongo.errors import DuplicateKeyError
 
 from mdb_engine import MongoDBEngine
 from mdb_engine.database import ScopedGridFSBucket
+from mdb_engine.dependencies import get_engine, get_scoped_db
 from mdb_engine.exceptions import (
     ConfigurationError,
     ManifestValidationError,
@@ -230,6 +235,41 @@ def test_a_lifespan(mongo_uri: str) -> None:
             with pytest.raises(ConfigurationError):
                 async with engine.lifespan("crm", MANIFEST)(app):
                     pass
+
+    asyncio.run(body())
+
+
+def test_an_app_with_its_lifespan(mongo_uri: str) -> None:
+    """`create_app`, dependencies, and documents as they are in the answer."""
+
+    async def body() -> None:
+        async with fresh(mongo_uri) as (_, raw):
+            engine = MongoDBEngine(mongo_uri, raw.name, settle_seconds=0.2)
+            app = engine.create_app("shop", MANIFEST, title="Shop")
+            when = datetime(2030, 1, 2, tzinfo=UTC)
+
+            @app.post("/tasks")
+            async def add(task: dict[str, Any], db: Any = Depends(get_scoped_db)) -> dict[str, str]:
+                exact = {"price": Decimal128("1.10"), "when": when, "data": Binary(b"\xff", 128)}
+                result = await db.tasks.insert_one({**task, **exact})
+                return {"id": str(result.inserted_id)}
+
+            @app.get("/tasks", response_model=None)
+            async def tasks(found: Any = Depends(get_engine)) -> Any:
+                return await found.get_scoped_db("shop").tasks.find({}).to_list(10)
+
+            transport = httpx.ASGITransport(app)
+            async with (
+                app.router.lifespan_context(app),
+                httpx.AsyncClient(transport=transport, base_url="http://shop") as client,
+            ):
+                made = (await client.post("/tasks", json={"a": 1})).json()["id"]
+                [stored] = (await client.get("/tasks")).json()
+            assert stored == {
+                "_id": made, "app_id": "shop", "a": 1, "price": "1.10", "data": "/w==",
+                "when": "2030-01-02T00:00:00",
+            }  # fmt: skip
+            assert (await engine.get_health_status())["status"] == "unhealthy", "it was shut down"
 
     asyncio.run(body())
 

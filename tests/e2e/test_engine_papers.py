@@ -13,7 +13,21 @@ from tests.support.programs import ROOT
 
 TEXT = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-SAID = ["hello notes\nday 1\n", "$where at filter.$where\n1\n"]
+SERVED = """
+import asyncio, httpx
+
+async def ask():
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app):
+        async with httpx.AsyncClient(transport=transport, base_url="http://notes") as client:
+            made = (await client.post("/entries", json={"day": 1})).json()["id"]
+            found = (await client.get("/entries")).json()
+            print(found == [{"_id": made, "day": 1, "app_id": "notes"}])
+
+asyncio.run(ask())
+"""
+"""What a client asks of the block that makes an app."""
+SAID = ["hello notes\nday 1\n", "$where at filter.$where\n1\n", "True\n"]
 SECONDS = 120
 
 
@@ -22,7 +36,7 @@ def test_python(mongo_uri: str, block: str, said: str) -> None:
     name = f"papers_{uuid4().hex[:12]}"
     try:
         done = subprocess.run(  # noqa: S603 - our own text
-            [sys.executable, "-c", block],
+            [sys.executable, "-c", block + (SERVED if "create_app" in block else "")],
             env=config.environment(
                 MONGO_URI=mongo_uri, MONGO_DB_NAME=name, PYTHONPATH=":".join(sys.path)
             ),

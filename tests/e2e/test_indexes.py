@@ -1,18 +1,20 @@
 """Managed indexes on a real server."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, MongoClient
 
-from mdb_engine.indexes import Report, apply_indexes
+from mdb_engine.indexes import Report, apply_indexes, plan_indexes
 from mdb_engine.manifest import Manifest, load_folder, parse
 from mdb_engine.registry.ledger import register
 from mdb_engine.registry.stores import Database
+from tests.support.programs import run
 
 pytestmark = pytest.mark.server
 
@@ -67,7 +69,10 @@ def test_every_kind_is_made_once(on_server: OnServer) -> None:
     labels = tuple(f"tasks.{index['name']}" for index in EVERY_KIND)
 
     async def body(database: Database) -> None:
+        assert await plan_indexes(database, manifest) == Report(created=labels)
+        assert "shop_tasks" not in await database.list_collection_names()
         assert await apply_indexes(database, manifest) == Report(created=labels)
+        assert await plan_indexes(database, manifest) == Report(existing=labels)
         assert await apply_indexes(database, manifest) == Report(existing=labels)
         found = await database["shop_tasks"].index_information()
         assert set(found) == {"_id_", *(index["name"] for index in EVERY_KIND)}
@@ -107,10 +112,20 @@ def test_what_is_there_is_not_touched(on_server: OnServer, changed: dict[str, An
     async def body(database: Database) -> None:
         await apply_indexes(database, shop(tasks=[row("i", keys={"a": 1})]))
         before = await database["shop_tasks"].index_information()
-        report = await apply_indexes(database, shop(tasks=[changed, row("fine", keys={"z": 1})]))
+        manifest = shop(tasks=[changed, row("fine", keys={"z": 1})])
+        plan = await plan_indexes(database, manifest)
+        assert plan.created == ("tasks.fine",)
+        assert [text.partition(":")[0] for text in plan.changed] == [f"tasks.{changed['name']}"]
+        report = await apply_indexes(database, manifest)
         assert report == Report(created=("tasks.fine",), changed=(f"tasks.{changed['name']}",))
         after = await database["shop_tasks"].index_information()
         assert {name: after[name] for name in before} == before
+        if changed["name"] == "i":
+            report = await apply_indexes(database, manifest, replace=True)
+            assert report.created == ("tasks.i",)
+            assert await plan_indexes(database, manifest) == Report(
+                existing=("tasks.i", "tasks.fine")
+            )
 
     on_server(body)
 
@@ -126,10 +141,16 @@ def test_without_a_search_process(on_server: OnServer) -> None:
     ]
 
     async def body(database: Database) -> None:
+        assert (await plan_indexes(database, shop(tasks=indexes))) == Report(
+            created=("tasks.plain",),
+            emulated=("tasks.v", "tasks.w", "tasks.h_vector"),
+            unavailable=("tasks.s", "tasks.h_text"),
+        )
         report = await apply_indexes(database, shop(tasks=indexes))
         assert report == Report(
             created=("tasks.plain",),
-            unavailable=tuple(f"tasks.{name}" for name in ("v", "w", "s", "h_vector", "h_text")),
+            emulated=("tasks.v", "tasks.w", "tasks.h_vector"),
+            unavailable=("tasks.s", "tasks.h_text"),
         )
 
     on_server(body)
@@ -172,3 +193,33 @@ def test_long_lives_are_warned_of(on_server: OnServer) -> None:
         assert len(report.warnings) == 1
 
     on_server(body)
+
+
+def test_the_command_line_plans_and_applies(mongo_uri: str, tmp_path: Path) -> None:
+    def mdb(*arguments: str) -> tuple[int, list[dict[str, str]]]:
+        options = ("--manifests", str(tmp_path), "--db-name", name, "--json")
+        done = run("mdb", "index", *arguments, *options, MONGO_URI=mongo_uri)
+        return done.returncode, json.loads(done.stdout or "[]")
+
+    name = f"mdb_{uuid4().hex}"
+    indexes = {"tasks": [row("i", keys={"a": 1}), row("v", "vector", definition=VECTOR)]}
+    manifest = {"slug": "shop", "name": "Shop", "managed_indexes": indexes}
+    (tmp_path / "shop.json").write_text(json.dumps(manifest))
+    with MongoClient[dict[str, Any]](mongo_uri) as client:
+        try:
+            assert mdb("plan")[0] != 0, "the app was never served"
+            asyncio.run(registered(mongo_uri, name))
+            made = {"app": "shop", "outcome": "created", "index": "tasks.i"}
+            emulated = {"app": "shop", "outcome": "emulated", "index": "tasks.v"}
+            assert mdb("plan", "shop") == (0, [made, emulated])
+            assert client[name].list_collection_names(filter={"name": "shop_tasks"}) == []
+            assert mdb("apply") == (0, [made, emulated])
+            assert mdb("plan") == (0, [{**made, "outcome": "existing"}, emulated])
+            assert mdb("plan", "crm")[0] != 0, "there is no such manifest"
+        finally:
+            client.drop_database(name)
+
+
+async def registered(mongo_uri: str, name: str) -> None:
+    async with AsyncMongoClient[dict[str, Any]](mongo_uri) as client:
+        await register(client[name], {"shop": shop()})

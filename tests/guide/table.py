@@ -6,6 +6,16 @@ AUTH, SOCKETS, EMBEDDINGS, MEMORY = "auth", "sockets", "embeddings", "memory"
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """One request: method, path, body, and a name that the answer holds; 200 is expected."""
+
+    method: str
+    path: str
+    body: dict[str, str] = field(default_factory=dict)
+    gives: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Python:
     """One Python block.
 
@@ -14,14 +24,14 @@ class Python:
         needs: names that it takes for granted, made by PRELUDES.
         raises: statement (from 0) -> name of the error that it is said to raise.
         fill: what stands in the place of an ellipsis or an empty body.
-        fastapi: it imports fastapi.
+        calls: what a client asks of the app that it makes, besides every GET without parameters.
     """
 
     owner: str = ""
     needs: tuple[str, ...] = ()
     raises: dict[int, str] = field(default_factory=dict)
     fill: dict[str, str] = field(default_factory=dict)
-    fastapi: bool = False
+    calls: tuple[Call, ...] = ()
 
 
 DB = ("engine", "db")
@@ -31,7 +41,9 @@ QUERY, VALUE = "QueryValidationError", "ValueError"
 
 PYTHON: dict[tuple[str, int], Python] = {
     ("Key Philosophy", 1): Python(needs=DB),
-    ("Step 2: Initialize Engine in FastAPI", 1): Python(fastapi=True),
+    ("Step 2: Initialize Engine in FastAPI", 1): Python(
+        calls=(Call("POST", "/tasks", {"title": "a task"}, "id"),)
+    ),
     ("Loading and Validating Manifests", 1): Python(
         fill={'mongo_uri="..."': "mongo_uri=mongo_uri", 'db_name="..."': "db_name=db_name"},
         needs=("mongo_uri", "db_name"),
@@ -67,7 +79,7 @@ PYTHON: dict[tuple[str, int], Python] = {
     ("2. Initialize Engine Once", 1): Python(needs=(*HTTP, "manifest")),
     ("3. Use Manifest for Configuration", 1): Python(needs=DB),
     ("4. Handle Errors Gracefully", 1): Python(needs=("engine", "task", "logger")),
-    ("5. Use Dependency Injection for Database", 1): Python(fastapi=True, needs=HTTP),
+    ("5. Use Dependency Injection for Database", 1): Python(needs=(*HTTP, "stored")),
     ("6. Leverage Auto-Indexing", 1): Python(),
     ("7. Use Context Managers for Cleanup", 1): Python(
         fill=EMPTY_WITH, needs=("MongoDBEngine", "mongo_uri", "db_name", "app")
@@ -80,6 +92,15 @@ PYTHON: dict[tuple[str, int], Python] = {
     ("Collection Naming", 1): Python(needs=DB, raises={3: VALUE, 4: VALUE, 5: VALUE, 6: VALUE}),
     ("Cross-App Access", 1): Python(needs=("engine",), raises={1: VALUE}),
 }
+
+MODULES: dict[str, str] = {
+    "bson": "pymongo",
+    "datetime": "",
+    "fastapi": "fastapi",
+    "mdb_engine": "",
+    "pathlib": "",
+}
+"""Every module that a block imports -> the package that has it; "" for Python's and our own."""
 
 WHOLE, SECTION, INDEX = "whole", "section", "index"
 

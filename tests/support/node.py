@@ -26,14 +26,14 @@ main().then(
 """
 
 
-def node_path() -> str:
-    """Give Node's path; without it or its driver the test is skipped, in CI it fails."""
+def node_path(package: str = "mongodb") -> str:
+    """Give Node's path; without it or this client the test is skipped, in CI it fails."""
     found = shutil.which("node")
-    if found is not None and (ROOT / "node_modules" / "mongodb").is_dir():
+    if found is not None and (ROOT / "node_modules" / package).is_dir():
         return found
     if config.CI:
-        pytest.fail("Node or its driver is missing", pytrace=False)
-    pytest.skip("Node or its driver is missing")
+        pytest.fail(f"Node or its {package} is missing", pytrace=False)
+    pytest.skip(f"Node or its {package} is missing")
 
 
 @contextmanager

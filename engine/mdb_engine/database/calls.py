@@ -21,6 +21,7 @@ from pymongo.results import BulkWriteResult, DeleteResult, UpdateResult
 
 from mdb_engine.database.feeds import Feed, empty_feed, feed_of
 from mdb_engine.database.forms import Codec, handed, hint, ordered, pairs
+from mdb_engine.database.house import House
 from mdb_engine.database.run import exchange
 from mdb_engine.exceptions import InvalidOptionsError
 from mdb_engine.rawbson import Document, find
@@ -40,6 +41,7 @@ class Here:
     asked: Asked
     session: AsyncClientSession | None
     more: Mapping[str, Any] = field(default_factory=dict)
+    house: House = field(default_factory=House)
 
     @property
     def parts(self) -> Parts:
@@ -56,11 +58,15 @@ class Here:
         """The app's."""
         return self.asked.scope.limits
 
+    @property
+    def seconds(self) -> float:
+        """The command's time limit."""
+        return float(self.parts.get("maxTimeMS", self.limits.default_time_ms)) / 1000
+
     def timed(self, statements: int = 1) -> AbstractContextManager[Any]:
         """The command's time limit, for methods that have no argument for it."""
-        milliseconds = self.parts.get("maxTimeMS", self.limits.default_time_ms)
         rounds = -(-statements // _PER_ROUND) or 1
-        return pymongo.timeout(milliseconds * rounds / 1000)
+        return pymongo.timeout(self.seconds * rounds)
 
     def options(self, *names: str) -> dict[str, Any]:
         """Fields of the command that the method takes under PyMongo's name, where they are."""
@@ -202,28 +208,34 @@ _TAILS: Final[Mapping[tuple[bool, bool], int]] = {
 }
 
 
-async def _find(here: Here) -> Feed:
+def find_options(here: Here) -> dict[str, Any]:
+    """Arguments of PyMongo's `find()`, save the filter and the session."""
     parts = here.parts
     limit = int(parts.get("limit", 0))
-    options = here.options(
+    return here.options(
         "allowDiskUse", "allowPartialResults", "collation", "comment", "hint", "let", "max",
         "maxTimeMS", "min", "projection", "returnKey", "showRecordId", "skip", "sort",
-    )  # fmt: skip
-    cursor = here.target.find(
-        handed(parts["filter"]),
-        limit=-limit if parts.get("singleBatch") else limit,
-        batch_size=_batch(here, parts.get("batchSize")),
-        cursor_type=_TAILS[bool(parts.get("tailable")), bool(parts.get("awaitData"))],
-        session=here.session,
-        **options,
-    )
+    ) | {
+        "limit": -limit if parts.get("singleBatch") else limit,
+        "batch_size": _batch(here, parts.get("batchSize")),
+        "cursor_type": _TAILS[bool(parts.get("tailable")), bool(parts.get("awaitData"))],
+    }  # fmt: skip
+
+
+async def _find(here: Here) -> Feed:
+    here.house.cursor(here.asked.scope)
+    options = find_options(here)
+    cursor = here.target.find(handed(here.parts["filter"]), session=here.session, **options)
     if "max_await_time_ms" in here.more:
         cursor.max_await_time_ms(here.more["max_await_time_ms"])
-    return feed_of(cursor, here.asked, None if parts.get("tailable") else _most(here, limit))
+    return feed_of(cursor, here.asked, most(here), here.house)
 
 
-def _most(here: Here, limit: int) -> int | None:
+def most(here: Here) -> int | None:
     """How many documents the cap leaves; None when the caller asked for fewer anyway."""
+    if here.parts.get("tailable"):
+        return None
+    limit = int(here.parts.get("limit", 0))
     wanted = here.asked.command.get("limit") or 0
     cut = not wanted or limit < wanted
     return limit if cut and here.asked.physical.allowance is None else None
@@ -232,7 +244,8 @@ def _most(here: Here, limit: int) -> int | None:
 _NATIVE: Final = ("allowDiskUse", "bypassDocumentValidation", "comment", "let", "maxTimeMS")
 
 
-def _aggregate_options(here: Here) -> dict[str, Any]:
+def aggregate_options(here: Here) -> dict[str, Any]:
+    """Arguments of PyMongo's `aggregate()`, save the pipeline and the session."""
     parts = here.parts
     options = {name: handed(parts[name]) for name in _NATIVE if name in parts}
     options |= {"hint": _index(parts["hint"])} if "hint" in parts else {}
@@ -246,12 +259,13 @@ def _index(value: Any) -> Any:
 
 
 async def _aggregate(here: Here) -> Feed:
+    here.house.cursor(here.asked.scope)
     target = here.parts["aggregate"]
     place = here.target if isinstance(target, str) else here.database
     pipeline = handed(here.parts["pipeline"])
-    options = _aggregate_options(here)
+    options = aggregate_options(here)
     cursor = await place.aggregate(pipeline, session=here.session, **options)
-    return feed_of(cursor, here.asked, here.limits.max_results)
+    return feed_of(cursor, here.asked, here.limits.max_results, here.house)
 
 
 async def _distinct(here: Here) -> list[Any]:
@@ -270,6 +284,7 @@ async def _distinct(here: Here) -> list[Any]:
 
 async def _watch(here: Here) -> Any:
     """An open change stream; the driver puts `$changeStream` in front of the rest itself."""
+    here.house.stream(here.asked.scope)
     target, pipeline = here.parts["aggregate"], list(here.parts["pipeline"])
     place = here.target if isinstance(target, str) else here.database
     first = ordered(pipeline[0])["$changeStream"]

@@ -10,9 +10,11 @@ from pymongo import CursorType
 from pymongo.errors import InvalidOperation
 
 from mdb_engine.database import forms
+from mdb_engine.database.bare import Bare, Opener
 from mdb_engine.database.feeds import Feed
 from mdb_engine.database.rim import Ask, Options, Rim
 from mdb_engine.database.sessions import ScopedSession
+from mdb_engine.scope.replies import Asked
 
 
 class _Reading:
@@ -93,20 +95,30 @@ class _Reading:
 class ScopedCursor(_Reading):
     """The result of `find()`: PyMongo's cursor, documents of the app only."""
 
-    __slots__ = ("_fields", "_more", "_options", "_rim", "_session")
+    __slots__ = ("_bare", "_fields", "_more", "_opener", "_options", "_rim", "_seen", "_session")
 
     def __init__(
         self,
         rim: Rim,
+        bare: Bare,
         fields: Mapping[str, Any],
         options: Options,
         session: ScopedSession | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self._rim, self._fields, self._options = rim, dict(fields), options
+        self._rim, self._bare, self._options = rim, bare, options
         self._session, self._more = session, dict(more or {})
-        self._rim.check(self._ask(self._fields))
+        self._opener: Opener | None = None
+        self._seen: Asked | None = None
+        self._take(dict(fields))
+
+    def _take(self, fields: dict[str, Any]) -> None:
+        """Look at the command as it is now; what is refused changes nothing."""
+        ask = self._ask(fields)
+        opener = None if self._more else self._bare.find(ask.fields, self._session)
+        self._seen = self._rim.check(ask) if opener is None else None
+        self._fields, self._opener = fields, opener
 
     def _ask(self, given: Mapping[str, Any]) -> Ask:
         fields = {name: value for name, value in given.items() if value is not None}
@@ -119,16 +131,17 @@ class ScopedCursor(_Reading):
         return Ask("find", fields, self._options, self._session, more=self._more)
 
     async def _open(self) -> Feed:
-        found: Feed = await self._rim.ask(self._ask(self._fields))
+        work = None if self._opener is None else self._opener()
+        if work is None:
+            work = self._rim.ask(self._ask(self._fields), self._seen)
+        found: Feed = await work
         return found
 
     def _set(self, **fields: Any) -> Self:
         if self._feed is not None or self._closed:
             msg = "cannot set options after executing query"
             raise InvalidOperation(msg)
-        changed = {**self._fields, **fields}
-        self._rim.check(self._ask(changed))
-        self._fields = changed
+        self._take({**self._fields, **fields})
         return self
 
     def sort(self, key_or_list: Any, direction: Any = None) -> Self:
@@ -208,7 +221,9 @@ class ScopedCursor(_Reading):
 
     def clone(self) -> ScopedCursor:
         """The same question again, not asked yet."""
-        return ScopedCursor(self._rim, self._fields, self._options, self._session, self._more)
+        return ScopedCursor(
+            self._rim, self._bare, self._fields, self._options, self._session, self._more
+        )
 
     def rewind(self) -> Self:
         """Ask again from the beginning."""
@@ -243,23 +258,26 @@ def _whole(fields: Mapping[str, Any], name: str) -> int:
 class ScopedCommandCursor(_Reading):
     """The result of `aggregate()` and its like; works with and without `await`."""
 
-    __slots__ = ("_asked", "_rim")
+    __slots__ = ("_asked", "_opener", "_rim", "_seen")
 
-    def __init__(self, rim: Rim, ask: Ask) -> None:
+    def __init__(self, rim: Rim, ask: Ask, opener: Opener | None = None) -> None:
         super().__init__()
-        self._rim, self._asked = rim, ask
-        rim.check(ask)
+        self._rim, self._asked, self._opener = rim, ask, opener
+        self._seen = rim.check(ask) if opener is None else None
 
     async def _open(self) -> Feed:
-        found: Feed = await self._rim.ask(self._asked)
+        work = None if self._opener is None else self._opener()
+        if work is None:
+            work = self._rim.ask(self._asked, self._seen)
+        found: Feed = await work
         return found
 
     def batch_size(self, batch_size: int) -> Self:
         """How many come per exchange; before the first one."""
         fields = {**self._asked.fields, "cursor": {"batchSize": batch_size}}
         ask = Ask("aggregate", fields, self._asked.options, self._asked.session)
-        self._rim.check(ask)
-        self._asked = ask
+        self._seen = self._rim.check(ask)
+        self._asked, self._opener = ask, None
         return self
 
     async def _started(self) -> Self:

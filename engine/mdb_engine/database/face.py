@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from mdb_engine.database.bare import Bare
 from mdb_engine.database.rim import Ask, Options, Rim
 from mdb_engine.database.sessions import ScopedSession
 from mdb_engine.rawbson import Document
@@ -14,7 +15,7 @@ from mdb_engine.rawbson import Document
 class Face:
     """Name, options and the door to the cluster. Nothing here leads to the driver."""
 
-    __slots__ = ("__weakref__", "_name", "_options", "_rim")
+    __slots__ = ("__weakref__", "_bared", "_name", "_options", "_rim")
 
     def __init__(self, rim: Rim, name: str, options: Options) -> None:
         """Check the name.
@@ -27,6 +28,14 @@ class Face:
             raise TypeError(msg)
         rim.name(name)
         self._rim, self._name, self._options = rim, name, options
+        self._bared: Bare | None = None
+
+    @property
+    def _bare(self) -> Bare:
+        """The short way of this collection's calls."""
+        if self._bared is None:
+            self._bared = self._rim.bare(self._name, self._options)
+        return self._bared
 
     def _request(
         self,

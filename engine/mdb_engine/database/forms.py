@@ -137,6 +137,8 @@ def stages(value: Any) -> list[Any]:
     Raises:
         TypeError: not a sequence.
     """
+    if type(value) is list:
+        return value.copy()
     if isinstance(value, Mapping | str | bytes) or not isinstance(value, Sequence):
         msg = "a pipeline must be a list of stages"
         raise TypeError(msg)

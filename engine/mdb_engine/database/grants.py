@@ -20,13 +20,14 @@ class Known:
 
     Attributes:
         database: the physical one.
-        manifests: of active apps by slug. entries: of the ledger.
+        manifests: of active apps by slug. entries: of the ledger. views: what each reads.
     """
 
     database: str
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
     entries: Mapping[str, LedgerEntry] = field(default_factory=dict)
     features: Features = field(default_factory=Features)
+    views: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def scope_for(given: Grant, known: Known, unregistered: Manifest | None = None) 
         address="",
         features=known.features,
         aliases=entries[given.slug].home if given.slug in entries else (),
+        views=known.views,
     )
     readable = tuple(slug for slug in given.reads if slug in entries)
     shown = manifest.data_access.expose_app_id

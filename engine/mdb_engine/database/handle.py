@@ -13,6 +13,7 @@ from mdb_engine.database import forms
 from mdb_engine.database.collection import ScopedCollection, merged
 from mdb_engine.database.cursors import ListedCursor, ScopedCommandCursor
 from mdb_engine.database.errors import TWINS
+from mdb_engine.database.house import House
 from mdb_engine.database.reading import aggregation
 from mdb_engine.database.rim import Ask, Options, Rim, open_rim
 from mdb_engine.database.sessions import ScopedSession
@@ -28,6 +29,9 @@ NOT_BY_COMMAND: Final = frozenset(
 )
 """Commands of cursors, sessions and several databases: their methods know whose they are."""
 
+KEPT: Final = 1_000
+"""Collections that are kept with what was found out about them; then they are made anew."""
+
 
 class ScopedDatabase:
     """One app's database: collections by attribute or `[name]`, and PyMongo's methods.
@@ -35,10 +39,12 @@ class ScopedDatabase:
     Awaited it gives itself.
     """
 
-    __slots__ = ("__weakref__", "_options", "_rim")
+    __slots__ = ("__weakref__", "_checked", "_collections", "_options", "_rim")
 
     def __init__(self, rim: Rim, options: Options) -> None:
         self._rim, self._options = rim, options
+        self._collections: dict[str, ScopedCollection] = {}
+        self._checked: Scope | None = None
 
     def __await__(self) -> Generator[Any, None, ScopedDatabase]:
         yield from ()
@@ -82,13 +88,21 @@ class ScopedDatabase:
         return ScopedCollection(self._rim, name, merged(self._options, *given))
 
     def __getitem__(self, name: str) -> ScopedCollection:
-        return self.get_collection(name)
+        if self._checked is not (scope := self._rim.scope()) or len(self._collections) > KEPT:
+            self._collections.clear()
+            self._checked = scope
+        if type(name) is not str:
+            return self.get_collection(name)
+        found = self._collections.get(name)
+        if found is None:
+            found = self._collections[name] = self.get_collection(name)
+        return found
 
     def __getattr__(self, name: str) -> ScopedCollection:
         if name.startswith("_"):
             msg = f"a database has no attribute {name!r}; write [{name!r}] for a collection"
             raise AttributeError(msg)
-        return self.get_collection(name)
+        return self[name]
 
     def with_options(
         self,
@@ -247,7 +261,10 @@ class ScopedDatabase:
 
 
 def scoped_database(
-    database: AsyncDatabase[Any], scope: Callable[[], Scope], observer: Observer
+    database: AsyncDatabase[Any],
+    scope: Callable[[], Scope],
+    observer: Observer,
+    house: House | None = None,
 ) -> ScopedDatabase:
     """The handle of an app over the physical database.
 
@@ -255,6 +272,9 @@ def scoped_database(
         database: the physical one.
         scope: the app's scope now; read for each command.
         observer: is told of operations and refusals.
+        house: what the process knows of what its apps hold; by default one of its own.
     """
     codec: CodecOptions[Any] = database.codec_options
-    return ScopedDatabase(open_rim(database, scope, observer), Options(codec=codec))
+    return ScopedDatabase(
+        open_rim(database, scope, observer, house or House()), Options(codec=codec)
+    )

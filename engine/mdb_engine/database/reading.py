@@ -48,7 +48,7 @@ def aggregation(
     source: str | int, pipeline: Any, let: Any, comment: Any, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The logical command of `aggregate()`."""
-    fields = known(options, "aggregate")
+    fields = known(options, "aggregate") if options else {}
     size = fields.pop("batchSize", None)
     cursor = {} if size is None else {"batchSize": size}
     return {
@@ -118,10 +118,14 @@ class Reading(Face):
             "comment": comment,
             **tail_fields(cursor_type),
         }
-        return ScopedCursor(self._rim, fields, self._options, session)
+        return ScopedCursor(self._rim, self._bare, fields, self._options, session)
 
     async def find_one(self, filter: Any = None, *args: Any, **kwargs: Any) -> Any:
         """The first document that fits, or None; a filter that is no document is an `_id`."""
+        if not args and not kwargs:
+            work = self._bare.find_one(filter, None)
+            if work is not None:
+                return await work
         if filter is not None and not isinstance(filter, Mapping):
             return await self.find_one({"_id": filter}, *args, **kwargs)
         found = await self.find(filter, *args, **kwargs | {"limit": -1}).to_list(1)
@@ -141,7 +145,8 @@ class Reading(Face):
             RefusedError: the kernel refuses it.
         """
         fields = aggregation(self._name, pipeline, let, comment, kwargs)
-        return ScopedCommandCursor(self._rim, self._request("aggregate", fields, session))
+        opener = self._bare.aggregate(fields, session)
+        return ScopedCommandCursor(self._rim, self._request("aggregate", fields, session), opener)
 
     async def count_documents(
         self,
@@ -153,6 +158,10 @@ class Reading(Face):
         **kwargs: Any,
     ) -> int:
         """How many documents fit."""
+        if skip is None and limit is None and comment is None and not kwargs:
+            work = self._bare.count(filter, session)
+            if work is not None:
+                return int(await work)
         pipeline: list[dict[str, Any]] = [{"$match": filter}]
         pipeline += [{"$skip": skip}] if skip is not None else []
         pipeline += [{"$limit": limit}] if limit is not None else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bson.codec_options import CodecOptions
@@ -39,9 +39,15 @@ async def exchange(
 
 
 async def carry_out(
-    database: Database, asked: Asked, token: str, session: AsyncClientSession | None
+    database: Database,
+    asked: Asked,
+    token: str,
+    session: AsyncClientSession | None,
+    done: Callable[[Mapping[str, Any]], None],
 ) -> bytes:
     """A plan of the kernel, all its steps in one session; gives the logical reply.
+
+    `done` is told of every step that succeeded.
 
     Raises:
         NotSupportedInTransactionError: a transaction is open.
@@ -50,20 +56,25 @@ async def carry_out(
         msg = f"Cannot run '{asked.name}' in a multi-document transaction."
         raise NotSupportedInTransactionError(msg)
     if session is not None:
-        return await _steps(database, asked, token, session)
+        return await _steps(database, run_plan(asked, token), session, done)
     # A cursor is read on in the session that opened it.
     async with database.client.start_session(causal_consistency=False) as own:
-        return await _steps(database, asked, token, own)
+        return await _steps(database, run_plan(asked, token), own, done)
 
 
 async def _steps(
-    database: Database, asked: Asked, token: str, session: AsyncClientSession
+    database: Database,
+    plan: Any,
+    session: AsyncClientSession,
+    done: Callable[[Mapping[str, Any]], None],
 ) -> bytes:
-    plan = run_plan(asked, token)
     try:
         command = next(plan)
         while True:
-            command = plan.send(await exchange(database, command, session))
+            answered = await exchange(database, command, session)
+            if failed(answered) is None:
+                done(command)
+            command = plan.send(answered)
     except StopIteration as stop:
         reply: bytes = stop.value
         return reply

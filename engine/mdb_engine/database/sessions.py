@@ -73,7 +73,7 @@ class ScopedSession:
     Made by `engine.start_session()`; works with and without `await`, as PyMongo's and Motor's do.
     """
 
-    __slots__ = ("_reveal",)
+    __slots__ = ("__weakref__", "_reveal")
 
     def __init__(self, session: AsyncClientSession) -> None:
         def reveal(key: object) -> AsyncClientSession:
@@ -103,6 +103,11 @@ class ScopedSession:
     def in_transaction(self) -> bool:
         """Whether a transaction is open."""
         return self._reveal(_KEY).in_transaction
+
+    @property
+    def held(self) -> bool:
+        """Whether a transaction is open."""
+        return self.in_transaction
 
     @property
     def has_ended(self) -> bool:

@@ -28,6 +28,10 @@ def with_id(document: Any) -> Any:
 
     A raw document cannot be changed: the cluster gives it an `_id` that nobody is told.
     """
+    if type(document) is dict:
+        if "_id" not in document:
+            document["_id"] = ObjectId()
+        return document["_id"]
     if isinstance(document, RawBSONDocument):
         return None
     if isinstance(document, MutableMapping) and "_id" not in document:
@@ -56,6 +60,11 @@ class Writing(Face):
             ResourceLimitExceeded: it is too large.
         """
         identity = with_id(document)
+        if bypass_document_validation is None and comment is None:
+            work = self._bare.insert_one(document, session)
+            if work is not None:
+                await work
+                return InsertOneResult(identity, acknowledged=True)
         fields = self._inserting(bypass_document_validation, comment)
         batch = {"documents": self._stored([document])}
         await self._ask("insert_one", fields, session, batch)
@@ -110,6 +119,12 @@ class Writing(Face):
         comment: Any = None,
     ) -> UpdateResult:
         """Change the first document that fits."""
+        others = (bypass_document_validation, collation, array_filters, hint, let, comment, sort)
+        if not upsert and others.count(None) == len(others):
+            work = self._bare.update("update_one", filter, update, session)
+            if work is not None:
+                changed: UpdateResult = await work
+                return changed
         forms.check_operators(update, self._options.codec, wanted=True)
         one = {"q": filter, "u": update, "upsert": upsert, "arrayFilters": array_filters}
         one |= {"collation": collation, "hint": hint, "sort": sort}
@@ -130,6 +145,12 @@ class Writing(Face):
         comment: Any = None,
     ) -> UpdateResult:
         """Change all documents that fit."""
+        others = (bypass_document_validation, collation, array_filters, hint, let, comment)
+        if not upsert and others.count(None) == len(others):
+            work = self._bare.update("update_many", filter, update, session)
+            if work is not None:
+                changed: UpdateResult = await work
+                return changed
         forms.check_operators(update, self._options.codec, wanted=True)
         one = {"q": filter, "u": update, "upsert": upsert, "multi": True}
         one |= {"arrayFilters": array_filters, "collation": collation, "hint": hint}
@@ -184,6 +205,11 @@ class Writing(Face):
         comment: Any = None,
     ) -> DeleteResult:
         """Remove the first document that fits."""
+        if collation is None and hint is None and let is None and comment is None:
+            work = self._bare.delete("delete_one", filter, session)
+            if work is not None:
+                gone: DeleteResult = await work
+                return gone
         one = {"q": filter, "limit": 1, "collation": collation, "hint": hint}
         return await self._delete("delete_one", one, {"let": let, "comment": comment}, session)
 
@@ -197,6 +223,11 @@ class Writing(Face):
         comment: Any = None,
     ) -> DeleteResult:
         """Remove all documents that fit."""
+        if collation is None and hint is None and let is None and comment is None:
+            work = self._bare.delete("delete_many", filter, session)
+            if work is not None:
+                gone: DeleteResult = await work
+                return gone
         one = {"q": filter, "limit": 0, "collation": collation, "hint": hint}
         return await self._delete("delete_many", one, {"let": let, "comment": comment}, session)
 

@@ -14,13 +14,15 @@ from mdb_engine.manifest.scopes import scope_of
 from mdb_engine.registry.ledger import slugs
 from mdb_engine.scope.model import Features, Role, Scope, Where
 from mdb_engine.scope.names import resolve
+from mdb_engine.scope.search_definitions import VECTOR
 
 Database = AsyncDatabase[dict[str, Any]]
 
-CREATED, EXISTING, CHANGED, UNAVAILABLE, REFUSED, WARNINGS = (
+CREATED, EXISTING, CHANGED, EMULATED, UNAVAILABLE, REFUSED, WARNINGS = (
     "created",
     "existing",
     "changed",
+    "emulated",
     "unavailable",
     "refused",
     "warnings",
@@ -44,7 +46,9 @@ class Report:
         created: new.
         existing: there already, as written.
         changed: there under this name or with these keys, but otherwise; not touched.
-        unavailable: this server has no search process.
+        emulated: this server has no search process, and needs none: `$vectorSearch` finds the
+            index in the manifest and reads the documents themselves.
+        unavailable: this server has no search process, and the index needs one.
         refused: the server says no; the text ends with its name for the reason.
         warnings: created or existing, and looks like a mistake.
     """
@@ -52,12 +56,13 @@ class Report:
     created: tuple[str, ...] = ()
     existing: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    emulated: tuple[str, ...] = ()
     unavailable: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
-async def apply_indexes(database: Database, manifest: Manifest) -> Report:
+async def apply_indexes(database: Database, manifest: Manifest, *, replace: bool = False) -> Report:
     """Create the managed indexes of an app that are not there yet, one after the other.
 
     Collections that do not exist are made by the server with their first index. Running it
@@ -66,12 +71,33 @@ async def apply_indexes(database: Database, manifest: Manifest) -> Report:
     Args:
         database: the physical database.
         manifest: the app; its slug must be in the ledger.
+        replace: drop an index that is there under the same name, but otherwise, and make it anew.
 
     Raises:
         PyMongoError: the cluster does not answer. What the server says about one index is in
             the report instead, so that the others are made.
     """
-    scope = scope_of(
+    scope = await scope_in(database, manifest)
+    found: dict[str, list[str]] = {field.name: [] for field in fields(Report)}
+    for collection, definitions in manifest.managed_indexes.items():
+        for definition in definitions:
+            label = f"{collection}.{definition.name}"
+            found[WARNINGS] += (f"{label}: {warning}" for warning in warnings(definition))
+        physical = physical_name(collection, scope)
+        if physical is None:
+            found[REFUSED].append(f"{collection}: the name is not the app's")
+            continue
+        for command, name in _commands(physical, manifest, collection):
+            outcome, detail = await _run(database, command)
+            if outcome == CHANGED and replace and await _dropped(database, physical, name):
+                outcome, detail = await _run(database, command)
+            found[outcome].append(f"{collection}.{name}{detail}")
+    return Report(**{outcome: tuple(texts) for outcome, texts in found.items()})
+
+
+async def scope_in(database: Database, manifest: Manifest) -> Scope:
+    """The app's scope in a database."""
+    return scope_of(
         manifest,
         database=database.name,
         slugs=await slugs(database),
@@ -79,22 +105,18 @@ async def apply_indexes(database: Database, manifest: Manifest) -> Report:
         address="",
         features=Features(),
     )
-    found: dict[str, list[str]] = {field.name: [] for field in fields(Report)}
-    for collection, definitions in manifest.managed_indexes.items():
-        for definition in definitions:
-            label = f"{collection}.{definition.name}"
-            found[WARNINGS] += (f"{label}: {warning}" for warning in warnings(definition))
-        physical = _physical(collection, scope)
-        if physical is None:
-            found[REFUSED].append(f"{collection}: the name is not the app's")
-            continue
-        for command, name in _commands(physical, manifest, collection):
-            outcome, detail = await _run(database, command)
-            found[outcome].append(f"{collection}.{name}{detail}")
-    return Report(**{outcome: tuple(texts) for outcome, texts in found.items()})
 
 
-def _physical(collection: str, scope: Scope) -> str | None:
+async def _dropped(database: Database, physical: str, name: str) -> bool:
+    """Drop an index by its name; False when none has it (another one has its keys)."""
+    try:
+        await database.command({"dropIndexes": physical, "index": name})
+    except OperationFailure:
+        return False
+    return True
+
+
+def physical_name(collection: str, scope: Scope) -> str | None:
     """The physical name; None when a longer slug owns it or it would be too long."""
     home = scope.home[0]
     try:
@@ -120,6 +142,8 @@ async def _run(database: Database, command: dict[str, Any]) -> tuple[str, str]:
         reply = await database.command(command)
     except OperationFailure as error:
         outcome = OUTCOMES.get(error.code or 0, REFUSED)
+        if outcome == UNAVAILABLE and command["indexes"][0]["type"] == VECTOR:
+            return EMULATED, ""
         # The name of the code only: the server's text may quote documents (E11000).
         return outcome, f": {_code_name(error)}" if outcome == REFUSED else ""
     before, after = reply.get("numIndexesBefore"), reply.get("numIndexesAfter")

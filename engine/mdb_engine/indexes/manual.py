@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 from pymongo.errors import OperationFailure
@@ -15,6 +15,9 @@ from mdb_engine.exceptions import ManifestValidationError, RefusedError
 from mdb_engine.indexes.apply import OUTCOMES, REFUSED, UNAVAILABLE, WARNINGS, Report
 from mdb_engine.indexes.kinds import index_models, search_models, warnings
 from mdb_engine.manifest.indexes import IndexDefinition
+
+ALREADY_THERE: Final = 68
+"""IndexAlreadyExists: a search index of this name."""
 
 
 async def run_index_creation_for_collection(
@@ -76,7 +79,8 @@ async def _create(
             await collection.index_manager.create_search_index(
                 spec["name"], spec["definition"], spec["type"]
             )
-        except (RefusedError, OperationFailure):
-            found[UNAVAILABLE].append(spec["name"])
+        except (RefusedError, OperationFailure) as error:
+            there = getattr(error, "code", 0) == ALREADY_THERE
+            found["existing" if there else UNAVAILABLE].append(spec["name"])
         else:
             found["created"].append(spec["name"])

@@ -88,6 +88,12 @@ UPDATE_OPERATORS: Final[Mapping[str, Check]] = {
 }
 
 
+PLAIN_OPERATORS: Final = frozenset(
+    name for name, rule in UPDATE_OPERATORS.items() if rule in (_own_value, _untouched)
+)
+"""Operators that look at names only."""
+
+
 def update(value: Any, scope: Scope, where: Where) -> Any:
     """An update document or pipeline after which the document is still the app's own.
 

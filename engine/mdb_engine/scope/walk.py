@@ -264,6 +264,15 @@ MATCH_OPERATORS: Final[Mapping[str, Check]] = {
 }
 
 
+COMPARISONS: Final = frozenset(
+    name for name, check in MATCH_OPERATORS.items() if check is _data and name != "$text"
+)
+"""Operators whose operand is data: a scalar beside one is nothing to look at."""
+
+MEMBERSHIPS: Final = frozenset(name for name, check in MATCH_OPERATORS.items() if check is _values)
+"""Operators with an array of values."""
+
+
 def _expression(value: Any, depth: int, budget: Budget, where: Where) -> None:
     if isinstance(value, Document):
         _too_deep(depth + 1, budget, where)

@@ -249,14 +249,37 @@ def test_who_logs_in_slowly_is_trusted_at_once() -> None:
 
 
 @pytest.mark.parametrize("command", [FIND, PLAN])
-def test_who_leaves_takes_the_question_along(command: dict[str, Any]) -> None:
+def test_who_leaves_takes_the_question_along(
+    command: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LATE_SECONDS", 0.01)
+
     async def work(found: House) -> None:
         shop = await found.visitor("shop")
         found.cluster.will_think()
         await shop.send(message(command))
         assert found.listener.busy == {shop.client}
         await shop.leave()
+        assert found.cluster.cut == 0
+        await asyncio.sleep(0.05)
         assert found.cluster.cut == 1
+        nobody(found)
+
+    inside(work)
+
+
+def test_an_answer_that_comes_when_the_client_has_left_leaves_no_cursor() -> None:
+    async def work(found: House) -> None:
+        shop = await found.visitor("shop")
+        thinking = found.cluster.will_think()
+        await shop.send(message({"find": "tasks", "$db": "shop"}))
+        await shop.leave()
+        cursor = {"id": Int64(9), "ns": "appdata.shop_tasks", "firstBatch": []}
+        thinking.set_result(Answer(bson.encode({"cursor": cursor, "ok": 1.0}), "m1:1"))
+        await settle()
+        assert found.listener.tools.cursors.total == 0
+        assert told(found.cluster.asked[-1])["cursors"] == [9]
+        assert found.cluster.cut == 0
         nobody(found)
 
     inside(work)
@@ -303,6 +326,7 @@ def test_who_leaves_a_batch_behind_leaves_no_cursor() -> None:
         found.cluster.will_think()
         await other.send(message({"getMore": Int64(9), "collection": "tasks", "$db": "shop"}))
         await other.leave()
+        await asyncio.sleep(2 * server.LATE_SECONDS)
         assert cursors.total == 0
 
     inside(work)

@@ -10,4 +10,4 @@ def test_every_outcome_is_in_the_report() -> None:
 
 
 def test_an_empty_report() -> None:
-    assert Report() == Report((), (), (), (), (), ())
+    assert Report() == Report((), (), (), (), (), (), ())

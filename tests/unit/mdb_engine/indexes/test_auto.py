@@ -4,7 +4,15 @@ from typing import Any
 
 from mdb_engine.background import Supervisor
 from mdb_engine.database.handle import scoped_database
-from mdb_engine.indexes.auto import MOST, SIGHTS, AutoIndexManager, Watching, auto_name, serves
+from mdb_engine.indexes.auto import (
+    MOST,
+    MOST_WAITING,
+    SIGHTS,
+    AutoIndexManager,
+    Watching,
+    auto_name,
+    serves,
+)
 from mdb_engine.observability.operations import Operations
 from mdb_engine.rawbson import Document, encode
 from tests.support.kernel import SHOP
@@ -84,3 +92,35 @@ def test_what_has_no_shape_is_not_counted() -> None:
         manager.saw(Document(encode({"find": "tasks", "filter": {"_id": 1}})))
         manager.saw(Document(encode({"insert": "tasks"})))
         manager.saw(Document(encode({"aggregate": 1, "pipeline": [{"$match": {"a": 1}}]})))
+
+
+def test_few_builds_wait_at_a_time() -> None:
+    async def body() -> None:
+        async with recording() as (recorder, client):
+            db = scoped_database(client["appdata"], lambda: SHOP, Operations())
+            jobs, told = Supervisor(), []
+            manager = AutoIndexManager(db, jobs, told.append)
+            recorder.replies = {"listIndexes": listed()}
+            async with manager._building:
+                for number in range(2 * MOST_WAITING):
+                    query = Document(encode({"find": "tasks", "filter": {f"a{number}": 1}}))
+                    for _ in range(SIGHTS):
+                        manager.saw(query)
+                assert len(jobs) == MOST_WAITING
+            await jobs.idle()
+            assert told == ["created"] * MOST_WAITING
+            assert manager.saw(query) is False, "its turn has come"
+            await jobs.idle()
+            assert len(told) == MOST_WAITING + 1
+
+    asyncio.run(body())
+
+
+def test_known_signs_cost_no_look() -> None:
+    manager = AutoIndexManager(None, Supervisor())  # type: ignore[arg-type]
+    looks: list[Any] = []
+    manager.saw = lambda command: bool(looks.append(command))  # type: ignore[method-assign]
+    flat, ranged = {"a": 1}, {"a": {"$gt": 1}}
+    for condition in (flat, flat, ranged, {"a": 2}, {"a": {"$gt": 5}}):
+        manager.met("tasks", condition, {"find": "tasks", "filter": condition})
+    assert len(looks) == 2

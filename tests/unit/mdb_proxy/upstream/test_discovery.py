@@ -42,7 +42,7 @@ def address(server):
 def test_a_replica_set_is_chosen_from_by_read_preference(serving):
     async def run():
         async with replica_set(serving) as (one, two, three):
-            uri = f"mongodb://{one.member}/?replicaSet=rs"
+            uri = f"mongodb://{one.member}/?replicaSet=rs&localThresholdMS=60000"
             async with watching(uri) as discovery:
                 await one.until(lambda: len(discovery.description.known_servers) == 3)
                 assert await discovery.select(selector(None)) == address(one)

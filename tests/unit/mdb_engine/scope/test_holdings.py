@@ -8,8 +8,8 @@ import pytest
 from mdb_engine.exceptions import OverloadedError, RefusedError
 from mdb_engine.rawbson import Document, encode
 from mdb_engine.scope.commands import rewrite
+from mdb_engine.scope.holdings import Holdings, check_room
 from mdb_engine.scope.model import Features, Limits, Scope
-from mdb_proxy.holdings import Holdings, check_room
 
 OWNED = frozenset({"shop_a", "shop_@Other.b"})
 SHOP = Scope(

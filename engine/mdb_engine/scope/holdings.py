@@ -14,9 +14,14 @@ from mdb_engine.exceptions import (
 )
 from mdb_engine.scope.model import Scope
 from mdb_engine.scope.names import unphysical
-from mdb_proxy.decisions import TRY_AGAIN
 
 Physical = Mapping[str, Any]
+
+TRY_AGAIN: Final = "too many requests, try again"
+"""What an app is told that must wait: drivers back off and retry (462)."""
+
+SURE_SECONDS: Final = 4.0
+"""How old what is known of the ledger may be where something new is made; a slug waits five."""
 
 
 @dataclass(frozen=True, slots=True)
