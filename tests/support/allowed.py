@@ -347,6 +347,26 @@ def slice_of_view(difference: Difference) -> bool:
     return found and refused_by_both(difference) and difference.ours.get("code") == 31254
 
 
+def only_computed(difference: Difference) -> bool:
+    """A projection of nothing but `$meta` shows the other fields of a view, too."""
+    projection = difference.step.command.get("projection")
+    if difference.step.command.get("find") not in NAMES or not isinstance(projection, dict):
+        return False
+    if {str(list(one)) for one in projection.values() if isinstance(one, dict)} != {"['$meta']"}:
+        return False
+    if not difference.private.get("ok") or not difference.ours.get("ok"):
+        return False
+    private, ours = (view["cursor"]["firstBatch"] for view in difference.views)
+    less = [{n: v for n, v in o.items() if n in p} for p, o in zip(private, ours, strict=False)]
+    return len(private) == len(ours) and str(list(map(_ordered, less))) == str(
+        list(map(_ordered, private))
+    )
+
+
+def _ordered(document: dict[str, Any]) -> list[tuple[str, Any]]:
+    return sorted(document.items(), key=lambda field: field[0])
+
+
 def told_changes(difference: Difference) -> bool:
     """The same changes, as `update` or as `replace`; several of one command in another order.
 
@@ -492,6 +512,7 @@ ALLOWED: Final[Mapping[str, Allows]] = {
     "`create`, `collMod` of a view": lambda d: _error(d.ours).startswith("Must specify both"),
     "a view whose `$geoNear` is not first": misplaced_in_view,
     "`find` on a view with a `$slice` that only `find` knows": slice_of_view,
+    "`find` on a view with a projection of `$meta` alone": only_computed,
     "a cursor whose last document was just read": may_stay_open,
     "codes of errors in expressions": engine_codes,
     "texts that show the id of a session": without_digest,
