@@ -48,7 +48,7 @@ from mdb_proxy.talk import Talk, log_of, note
 from mdb_proxy.wire.frames import WireError
 
 DRAIN_SECONDS: Final = 30.0
-LATE_SECONDS: Final = 0.1
+LATE_SECONDS: Final = 0.05
 """How long a command goes on whose client has left."""
 
 LINGER_SECONDS: Final = 1.0
