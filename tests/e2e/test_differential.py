@@ -6,7 +6,7 @@ runs many more.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import pytest
@@ -18,13 +18,14 @@ from tests.support.allowed import ALLOWED
 from tests.support.laboratory import laboratory
 from tests.support.programs import ROOT
 from tests.support.proxies import Proxy
-from tests.support.trials import DifferentError, Trials, many
+from tests.support.trials import DifferentError, Tally, Trials, many
 from tests.support.twins import Twins, stem
 
 LENGTH: Final = 250
 """Steps of one workload."""
 
-COMMANDS: Final = config.PROVE or 900
+COMMANDS: Final = config.PROVE // config.PARTS or 900
+SEEDS_OF_A_PART: Final = 1_000_000
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +48,23 @@ def trials(mongo_uri: str, proxy: Proxy, name: str) -> Iterator[Trials]:
         yield Trials(twins)
 
 
-def test_random_workloads(trials: Trials, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("part", range(config.PARTS))
+def test_random_workloads(
+    trials: Trials, part: int, capsys: pytest.CaptureFixture[str], measured: Callable[[str], None]
+) -> None:
     def report(text: str) -> None:
         with capsys.disabled():
             print(f"\n{text}", end="", flush=True)  # noqa: T201 - progress of minutes
 
     if config.SEED:
         trials.run(config.SEED, LENGTH)
-    else:
-        many(trials, 1, COMMANDS, LENGTH, report if config.PROVE else lambda _: None)
+        return
+    trials.tally = Tally()
+    first = config.FIRST + part * SEEDS_OF_A_PART
+    try:
+        many(trials, first, COMMANDS, LENGTH, report if config.PROVE else lambda _: None)
+    finally:
+        measured(str(trials.tally))
 
 
 @given(st.randoms(use_true_random=False))

@@ -21,6 +21,12 @@ SEARCH = "MDB_TEST_SEARCH" in os.environ
 PROVE = int(os.environ.get("MDB_TEST_PROVE", "0"))
 """So many commands are compared with a private database; `make prove` says how many."""
 
+PARTS = int(os.environ.get("MDB_TEST_PARTS", "1"))
+"""Into so many parts, each with seeds of its own, these commands are divided."""
+
+FIRST = int(os.environ.get("MDB_TEST_FIRST", "1"))
+"""The first seed of the first part."""
+
 SEED = int(os.environ.get("MDB_TEST_SEED", "0"))
 """The one workload to run again."""
 

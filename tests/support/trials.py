@@ -14,6 +14,8 @@ from tests.support.workloads.dice import Dice
 from tests.support.workloads.work import Work
 
 ATTEMPTS = 300
+ENOUGH = 10
+"""So many differences are told by one run."""
 
 
 @dataclass(slots=True)
@@ -128,11 +130,21 @@ Report = Callable[[str], None]
 
 
 def many(trials: Trials, first: int, commands: int, length: int, report: Report) -> None:
-    """Run seeds one after the other until there were so many commands."""
-    seed = first
-    while trials.tally.commands < commands:
-        trials.run(seed, length)
+    """Run seeds one after the other until there were so many commands, past what differs.
+
+    Raises:
+        ExceptionGroup: of each seed that differed.
+    """
+    seed, found = first, list[DifferentError]()
+    while trials.tally.commands < commands and len(found) < ENOUGH:
+        try:
+            trials.run(seed, length)
+        except DifferentError as error:
+            found.append(error)
+            report(str(error))
         seed += 1
         if seed % 20 == 0:
             report(str(trials.tally))
     report(str(trials.tally))
+    if found:
+        raise ExceptionGroup(f"{len(found)} seeds differ", found)

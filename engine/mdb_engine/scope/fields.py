@@ -200,6 +200,8 @@ def _disk_use(value: Any, scope: Scope, where: Where) -> Any:
 
 def _read_concern(value: Any, _scope: Scope, where: Where) -> Any:
     known = frozenset({"afterClusterTime", "atClusterTime", "level"})
+    if where.command in _LISTS:
+        _check_local(value, where)
     if not isinstance(value, Document):
         return value  # the server refuses it, each command in its own words
     for name in value:
@@ -207,6 +209,32 @@ def _read_concern(value: Any, _scope: Scope, where: Where) -> Any:
             msg = f"Unrecognized option in readConcern: {name}"
             raise InvalidOptionsError(msg, str(where.at(name)))
     return value
+
+
+_LISTS: Final = frozenset({"dbStats", "killCursors", "listCollections", "listDatabases"})
+"""Commands whose plans do not hand a read concern on."""
+
+_LEVELS: Final = ("local", "majority", "linearizable", "available", "snapshot")
+
+
+def _check_local(value: Any, where: Where) -> None:
+    """The server's words for a read concern of a command that reads what is there now."""
+    if not isinstance(value, Document):
+        msg = "readConcern field should be an object"
+        raise FailedToParseError(msg, str(where))
+    level = value.get("level", "local")
+    if not isinstance(level, str):
+        msg = f'"level" had the wrong type. Expected string, found {type_name(level)}'
+        raise TypeMismatchError(msg, str(where.at("level")))
+    if level not in _LEVELS:
+        *others, last = map(repr, _LEVELS)
+        msg = f"readConcern.level must be either {', '.join(others)}, or {last}"
+        raise FailedToParseError(msg, str(where.at("level")))
+    if level != "local":
+        shown = f'{{ readConcern: {{ level: "{level}", provenance: "clientSupplied" }} }}'
+        reason = "caused by :: read concern not supported"
+        msg = f"Command {where.command} does not support {shown} :: {reason}"
+        raise InvalidOptionsError(msg, str(where.at("level")))
 
 
 _READERS: Final = frozenset({

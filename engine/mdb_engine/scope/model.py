@@ -177,6 +177,14 @@ class StatementError:
     message: str
 
 
+def stops_at_errors(command: Mapping[str, Any]) -> bool:
+    """Whether nothing is carried out behind a failed statement.
+
+    A transaction has ended then, be the batch ordered or not (6.0.5).
+    """
+    return command.get("ordered") is not False or "autocommit" in command
+
+
 @dataclass(slots=True)
 class Notes:
     """What the rules find out on the way through one command; made anew for each.

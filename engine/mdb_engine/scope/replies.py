@@ -20,7 +20,7 @@ from mdb_engine.rawbson import (
 )
 from mdb_engine.scope import failures
 from mdb_engine.scope.commands import command_name
-from mdb_engine.scope.model import TAG_FIELD, Physical, Scope, StatementError
+from mdb_engine.scope.model import TAG_FIELD, Physical, Scope, StatementError, stops_at_errors
 from mdb_engine.scope.texts import Words
 
 _NOT_FOUND: Final = 26
@@ -172,7 +172,7 @@ def _batch(reply: bytes, asked: Asked) -> bytes:
     fields = dict(Document(reply))
     kept = physical.kept or ()
     theirs = [_numbered(item, kept) for item in fields.get("writeErrors", ())]
-    if asked.command.get("ordered") is not False and theirs:
+    if theirs and stops_at_errors(asked.command):
         # The server stopped before it came to ours.
         return encode({**fields, "writeErrors": theirs})
     if "upserted" in fields:
@@ -204,7 +204,7 @@ def _bulk_write(reply: bytes, asked: Asked) -> bytes:
     items = _results(cursor, "firstBatch", asked)
     if physical.kept is not None:
         items = [{**item, "idx": physical.kept[item["idx"]]} for item in items]
-    stopped = asked.command.get("ordered") is not False and fields["nErrors"]
+    stopped = fields["nErrors"] and stops_at_errors(asked.command)
     if physical.refused and not stopped:
         items = sorted([*items, *map(_result, physical.refused)], key=lambda item: int(item["idx"]))
         fields["nErrors"] += len(physical.refused)

@@ -18,7 +18,7 @@ from mdb_engine.rawbson import Array, Document
 from mdb_engine.scope import fields
 from mdb_engine.scope.clauses import tag
 from mdb_engine.scope.fields import subfields, wrong_type
-from mdb_engine.scope.model import Rule, Scope, StatementError, Where
+from mdb_engine.scope.model import Rule, Scope, StatementError, Where, stops_at_errors
 
 STATEMENT_ERRORS: Final[tuple[type[RefusedError], ...]] = (
     FailedToParseError,
@@ -73,7 +73,7 @@ def batch(
             if where.path[0] == "explain":
                 raise
             notes.refused.append(StatementError(index, error.code, error.reason))
-            if where.owner.get("ordered") is not False:
+            if stops_at_errors(where.owner):
                 break
         else:
             kept.append(index)

@@ -58,6 +58,7 @@ def _stored(value: Any, scope: Scope, where: Where) -> Any:
     """
     source = where.owner.get("viewOn")
     if value is not None:
+        _check_stages(value, where)
         _check_pair(where)
     if value is None and where.path[-1] in where.owner:
         raise wrong_type(value, where, "array")
@@ -68,7 +69,6 @@ def _stored(value: Any, scope: Scope, where: Where) -> Any:
         raise InvalidOptionsError(msg, str(where))
     if value is None:
         value = EMPTY_ARRAY
-    _check_stages(value, where)
     place = Place(pipeline, inside=VIEW, namespace=f"{where.db}.{source}")
     stages = pipeline(value, replace(scope, storing=True), where, place)
     if any(_loses_tag(stage) for stage in value):

@@ -132,7 +132,8 @@ def aggregate(dice: Dice) -> tuple[dict[str, Any], str]:
     command = {"aggregate": collection(dice), "pipeline": pipeline(dice), "cursor": {}}
     command |= dice.maybe(0.08, collation=collation, let=variables)
     sampled = any("$sample" in stage for stage in command["pipeline"] if isinstance(stage, dict))
-    return command, "amount" if sampled and _cuts(command["pipeline"]) else "bag"
+    loose = (sampled and _cuts(command["pipeline"])) or _ranks_groups(command["pipeline"])
+    return command, "amount" if loose else "bag"
 
 
 def variables(dice: Dice) -> dict[str, Any]:
@@ -147,6 +148,15 @@ def _cuts(stages: Sequence[Any]) -> bool:
     """Whether something follows `$sample` that depends on the order."""
     return any(ORDERLY & s.keys() for s in stages if isinstance(s, dict))
 
+
+def _ranks_groups(stages: Sequence[Any]) -> bool:
+    """Whether windows follow groups: arrays of the same first element sort as equals."""
+    names = [next(iter(stage), "") for stage in stages if isinstance(stage, dict)]
+    made = [at for at, name in enumerate(names) if name in GROUPS]
+    return bool(made) and "$setWindowFields" in names[made[0] :]
+
+
+GROUPS: Final = frozenset({"$bucket", "$bucketAuto", "$group", "$sortByCount"})
 
 ORDERLY: Final = frozenset({
     "$bucket", "$facet", "$fill", "$group", "$limit", "$setWindowFields", "$skip",
@@ -213,7 +223,9 @@ def modify(dice: Dice) -> tuple[dict[str, Any], str]:
         command |= made
         command |= dice.maybe(0.4, new=lambda d: d.chance(0.8), upsert=lambda d: d.chance(0.7))
     command |= dice.maybe(0.4, fields=projection)
-    return {**command, **dice.maybe(0.03, remove=lambda d: True, collation=collation)}, "exact"
+    command |= dice.maybe(0.03, remove=lambda d: True, collation=collation)
+    dice.mistakes += {"remove", "update"} <= command.keys()
+    return command, "exact"
 
 
 def upsert(dice: Dice) -> tuple[dict[str, Any], str]:
@@ -250,7 +262,21 @@ def explain(dice: Dice) -> tuple[dict[str, Any], str]:
     return {"explain": inner, **more}, "shape"
 
 
-WRONG_VALUES: Final = (5, "x", None, True, [], {}, 1.5, [5], {"a": 1}, -1, {"$gt": 1}, Int64(2**40))
+SOON: Final = 5
+WRONG_VALUES: Final = (
+    SOON,
+    "x",
+    None,
+    True,
+    [],
+    {},
+    1.5,
+    [5],
+    {"a": 1},
+    -1,
+    {"$gt": 1},
+    Int64(2**40),
+)
 WRONG_FIELDS: Final = (
     "filter", "query", "sort", "projection", "limit", "skip", "batchSize", "hint", "collation",
     "let", "pipeline", "cursor", "documents", "updates", "deletes", "ordered", "key", "update",
@@ -276,6 +302,8 @@ def mistaken(dice: Dice) -> tuple[dict[str, Any], str]:
         command[field] = dice.pick(WRONG_VALUES)
     elif isinstance(command[next(iter(command))], str):
         command[next(iter(command))] = dice.pick((5, None, {}, "", "$bad", "a..b", True, 1.5))
+    if command.get("maxTimeMS") == SOON:
+        command["maxTimeMS"] = 10_000  # who is in time would be chance
     return command, "bag" if view == "exact" else view
 
 

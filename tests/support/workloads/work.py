@@ -31,6 +31,12 @@ ENDS: Final = frozenset({"convertToCapped", "drop", "dropDatabase", "renameColle
 STREAMS: Final = 3
 """So many streams are open at most."""
 
+UNCOUNTED: Final = (
+    "'$jsonSchema': {'bogus': 1}", "'$language': 'bogus'", "'$regex': '('", "'$slice': 'x'",
+    "'$type': 'bogus'",
+)  # fmt: skip
+"""Mistakes among the good choices of tables."""
+
 Reply = dict[str, Any]
 
 
@@ -57,7 +63,10 @@ class Work:
             db, command = self._waiting.pop(0)
             return Step(self._made, db, command)
         self._dice.mistakes = 0
-        return replace(self._ways()(self._dice), mistakes=self._dice.mistakes)
+        step = self._ways()(self._dice)
+        text = str(step.command)
+        uncounted = sum(mistake in text for mistake in UNCOUNTED)
+        return replace(step, mistakes=self._dice.mistakes + uncounted)
 
     def _ways(self) -> Callable[[Dice], Step]:
         if self._cursors and self._dice.chance(0.5):
@@ -139,7 +148,10 @@ class Work:
         if next(iter(command)) in WRITERS:
             self._cursors.clear()
         dice.mistakes += not WELCOME & command.keys()
-        dice.mistakes += started and "readConcern" in command
+        dice.mistakes += any(stage in str(command) for stage in ("'$out'", "'$merge'"))
+        concern = command.get("readConcern")
+        available = isinstance(concern, dict) and concern.get("level") == "available"
+        dice.mistakes += available or (started and "readConcern" in command)
         return Step(self._made, "@home", self._within(command), view)
 
     def _end(self) -> None:

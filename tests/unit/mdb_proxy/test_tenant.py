@@ -519,9 +519,12 @@ def test_a_bulk_write_with_refused_statements() -> None:
     some = talk.ask({**given, "ops": [REFUSED, REMOVE]}, results(item))
     assert [each["idx"] for each in some["cursor"]["firstBatch"]] == [0, 1]
     steps = steps_of(
-        talk.decide({**given, "ops": [REFUSED, REMOVE], **TRANSACTION}), results(item), OK
+        talk.decide({**given, "ops": [REMOVE, REFUSED], **TRANSACTION}), results(item), OK
     )
     assert [next(iter(step)) for step in steps] == ["bulkWrite", "abortTransaction"]
+    # A transaction ends at the first error, in whatever order.
+    steps = steps_of(talk.decide({**given, "ops": [REFUSED, REMOVE], **TRANSACTION}), OK)
+    assert [next(iter(step)) for step in steps] == ["abortTransaction"]
 
 
 def test_open_transactions_are_limited() -> None:

@@ -32,6 +32,7 @@ def batch(*documents: Any, **owner: Any) -> tuple[list[Any], Any]:
         ({"ordered": True}, [0], [1]),
         ({"ordered": None}, [0], [1]),
         ({"ordered": False}, [0, 2], [1, 3]),
+        ({"ordered": False, "autocommit": False}, [0], [1]),
     ],
 )
 def test_a_refused_one_does_not_take_the_others_along(
