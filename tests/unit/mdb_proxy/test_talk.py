@@ -1,7 +1,10 @@
 """What the log is told of a conversation."""
 
+import logging
+from typing import Any
+
 import pytest
-from structlog.testing import capture_logs
+import structlog
 
 from mdb_proxy.metrics import Metrics
 from mdb_proxy.session import Attempt, Event, Refusal
@@ -20,7 +23,21 @@ from mdb_proxy.talk import log_of, note
     ],
 )
 def test_lines(event: Event, line: dict[str, object]) -> None:
-    with capture_logs() as lines:
-        note(log_of(connection_id=5), Metrics({"shop"}), event)
+    lines: list[dict[str, Any]] = []
+
+    def kept(_logger: object, _name: str, fields: Any) -> Any:
+        lines.append(dict(fields))
+        raise structlog.DropEvent
+
+    # Whatever other tests have set: every level.
+    every = structlog.make_filtering_bound_logger(logging.DEBUG)
+    log: Any = structlog.wrap_logger(None, processors=[kept], wrapper_class=every)
+    note(log, Metrics({"shop"}), event)
     (found,) = lines
-    assert found.items() >= {**line, "connection_id": 5}.items()
+    assert found.items() >= line.items()
+
+
+def test_a_connection_has_a_number() -> None:
+    with structlog.testing.capture_logs() as lines:
+        log_of(connection_id=5).error("x")
+    assert lines == [{"connection_id": 5, "event": "x", "log_level": "error"}]
