@@ -21,6 +21,7 @@ class Exchange:
         app: the slug, for fairness between apps. pin: `host:port` of the member that must answer.
         read_preference: as drivers spell it (`{"mode": ...}`); None for the primary.
         awaited: may wait for new documents. time_ms: how long the cluster may work on it.
+        caps: names of the limits that were applied to it.
     """
 
     body: bytes
@@ -30,6 +31,7 @@ class Exchange:
     read_preference: Mapping[str, Any] | None = None
     awaited: bool = False
     time_ms: int | None = None
+    caps: tuple[str, ...] = ()
 
 
 class Origin(NamedTuple):
@@ -76,12 +78,14 @@ class Answer:
     """What came back: BSON of the reply, and `host:port` of the member that sent it.
 
     `said`: instead of both, the replies of those workers that had a part in an `Ask`. What a
-    `Chore` gave stands in `body`.
+    `Chore` gave stands in `body`. Seconds: `waited` for a connection, `took` in all.
     """
 
     body: bytes
     member: str
     said: tuple[bytes, ...] = ()
+    waited: float = 0.0
+    took: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from mdb_engine.exceptions import (
     UnknownFieldError,
     UpstreamError,
 )
-from mdb_engine.rawbson import Document, check, encode, repeated
+from mdb_engine.rawbson import Document, check, encode, find, repeated, walk
 from mdb_engine.scope.caps import parse_time
 from mdb_engine.scope.fields import GENERIC
 from mdb_engine.scope.model import Where
@@ -34,6 +34,9 @@ MAX_BODY: Final = 16_793_600
 
 BACKOFF_MS: Final = 100
 """How long a driver waits before it repeats what an overload refused."""
+
+_BATCHES: Final = frozenset({b"firstBatch", b"nextBatch"})
+_LENGTH: Final = 4
 
 SEQUENCES_OF: Final[Mapping[str, frozenset[str]]] = {
     "bulkWrite": frozenset({"nsInfo", "ops"}),
@@ -128,6 +131,23 @@ def exchange(command: Mapping[str, Any], app: str, **more: Any) -> Exchange:
         for name in SEQUENCES.intersection(command)
     )
     return Exchange(encode(body), sections, app, time_ms=command.get("maxTimeMS"), **more)
+
+
+def documents(reply: bytes) -> int | None:
+    """How many documents the batch of a reply holds; None when it holds no batch."""
+    cursor = find(reply, "cursor")
+    if not isinstance(cursor, Document):
+        return None
+    batch = next((item for item in walk(cursor.data) if item.name in _BATCHES), None)
+    if batch is None:
+        return None
+    data, place, many = cursor.data, batch.start + _LENGTH, 0
+    # From one to the next by its length: none is looked at.
+    while place < batch.stop - 1:
+        place = data.index(b"\0", place) + 1
+        place += int.from_bytes(data[place : place + _LENGTH], "little")
+        many += 1
+    return many
 
 
 def reply_to(request: Message, body: bytes) -> bytes:

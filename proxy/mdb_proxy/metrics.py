@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -19,6 +19,9 @@ BUCKETS: Final = (
 """Seconds."""
 
 GONE: Final = Backend(up=False)
+SIZES: Final = (0, 1, 10, 100, 1_000, 10_000)
+"""Documents."""
+
 UNKNOWN_APP: Final = "_unknown"
 OTHER: Final = "other"
 NAMES: Final = frozenset({*COMMANDS, *ALIASES, *LOCAL, *ELSEWHERE})
@@ -65,9 +68,8 @@ class Metrics:
 
     def __init__(self, apps: Collection[str] = ()) -> None:
         self._apps = frozenset(apps)
-        self.registry = CollectorRegistry()
         # A label's child is looked up once: that costs more than to count.
-        self._kept: dict[tuple[Any, ...], Any] = {}
+        self.registry, self._kept = CollectorRegistry(), dict[tuple[Any, ...], Any]()
         self._commands = self._made(Counter, "commands", "app", "command", "outcome")
         self._blocked = self._made(Counter, "blocked", "app", "reason")
         self._attempts = self._made(Counter, "auth_attempts", "mechanism", "outcome")
@@ -93,16 +95,25 @@ class Metrics:
         self._up = self._made(Gauge, "backend_up", "backend", mode="livemin")
         self._pools = self._made(Gauge, "backend_pool_connections", "backend", "state")
         self._behind = self._timed("backend_duration", "The cluster's share of it.", "command")
+        self._waits, self._overhead, self._returned = self._histograms()
+        self._limited = self._made(Counter, "limited", "app", "limit")
         self._members: set[str] = set()
         self._backends: Callable[[], Mapping[str, Backend]] = dict
         self._look: tuple[tuple[Any, Number], ...] = ()
         self._connected: Number = _zero
-        text = "From a command to its answer."
-        self._seconds = self._timed("command_duration", text, "app", "command")
+        self._seconds = self._timed("command_duration", "To its answer.", "app", "command")
 
     def _timed(self, name: str, text: str, *labels: str) -> Histogram:
         name = f"mdb_proxy_{name}_seconds"
         return Histogram(name, text, labels, registry=self.registry, buckets=BUCKETS)
+
+    def _histograms(self) -> tuple[Histogram, Histogram, Histogram]:
+        name, text = "mdb_proxy_returned_documents", "Documents of a batch."
+        return (
+            self._timed("backend_pool_wait", "For a connection to the cluster."),
+            self._timed("overhead", "What a command took beside the cluster's share of it."),
+            Histogram(name, text, ("app",), registry=self.registry, buckets=SIZES),
+        )
 
     def _made(self, kind: type[Any], name: str, *labels: str, mode: str = "livesum") -> Any:
         text = f"{name.replace('_', ' ').capitalize()}."
@@ -125,9 +136,23 @@ class Metrics:
         self._child(self._commands, app, name, outcome).inc()
         self._child(self._seconds, app, name).observe(seconds)
 
-    def answered(self, name: str, seconds: float) -> None:
-        """The cluster has answered a command of ours."""
+    def answered(self, name: str, seconds: float, waited: float = 0.0) -> None:
+        """The cluster has answered a command of ours, which had waited for a connection."""
         self._child(self._behind, name if name in NAMES else OTHER).observe(seconds)
+        self._waits.observe(waited)
+
+    def own(self, seconds: float) -> None:
+        """What a command took beside the cluster's share of it."""
+        self._overhead.observe(max(0.0, seconds))
+
+    def limited(self, app: str, limits: Iterable[str]) -> None:
+        """These limits were applied to a command."""
+        for limit in limits:
+            self._child(self._limited, self._app(app), limit).inc()
+
+    def returned(self, app: str, documents: int) -> None:
+        """A batch of so many documents was read."""
+        self._child(self._returned, self._app(app)).observe(documents)
 
     def refusal(self, app: str, code: int) -> None:
         """Our rules refused a command."""

@@ -44,7 +44,7 @@ from mdb_proxy.neighbours import for_another
 from mdb_proxy.pins import release, taken
 from mdb_proxy.sasl import COMMANDS as SASL
 from mdb_proxy.session import Refusal, Session, Tools
-from mdb_proxy.talk import Talk, log_of, note
+from mdb_proxy.talk import Done, Talk, log_of, note, tally
 from mdb_proxy.wire.frames import WireError
 
 DRAIN_SECONDS: Final = 30.0
@@ -215,15 +215,13 @@ class Listener:
             talk.commands, talk.heard = talk.commands + 1, began
             if quiet:
                 self.unheard.add(client)
-            answer, outcome = await self._carried_out(decision, talk.session, frame.request_id)
+            done = await self._carried_out(decision, talk.session, frame.request_id)
             # A login may have ended only now.
             self._known(client, talk)
             if talk.session.refusals > before:
-                outcome = REFUSED
-            seconds = self.tools.tick() - began
-            self.metrics.command(talk.session.app, talk.session.command, outcome, seconds)
-            self.metrics.moved(talk.app, len(frame.payload), len(answer))
-            await self._sent(client, talk.app, answer)
+                done = done._replace(outcome=REFUSED)
+            talk.tally(self.metrics, done, self.tools.tick() - began, len(frame.payload))
+            await self._sent(client, talk.app, done.message)
             self.busy.discard(client)
             self.unheard.discard(client)
             if self.closing or client in self.leaving:
@@ -280,29 +278,30 @@ class Listener:
 
     async def _carried_out(
         self, decision: Reply | Forward | Run, session: Session, request_id: int
-    ) -> tuple[bytes, str]:
+    ) -> Done:
         """The bytes that answer a decision, and how it went."""
         if isinstance(decision, Reply):
-            return decision.message, OK
+            return Done(decision.message, OK)
         try:
             return await self._performed(decision)
         except UpstreamError as error:
             log.warning("upstream.failed", slug=session.app, reason=error.reason)
-            return envelope.late(request_id, envelope.failure(error), decision), FAILED
+            return Done(envelope.late(request_id, envelope.failure(error), decision), FAILED)
         except RefusedError as error:
             session.refused(error)
-            return envelope.late(request_id, envelope.refusal(error), decision), REFUSED
+            return Done(envelope.late(request_id, envelope.refusal(error), decision), REFUSED)
 
-    async def _performed(self, decision: Forward | Run) -> tuple[bytes, str]:
+    async def _performed(self, decision: Forward | Run) -> Done:
         """The bytes that a decision leads to, and how it went."""
         if decision.turn:
             async with self.building[decision.turn]:
                 return await self._performed(replace(decision, turn=""))
         if isinstance(decision, Run):
-            return decision.finish(await self._driven(decision.steps)), OK
+            message, behind = await self._driven(decision.steps)
+            return Done(decision.finish(message), OK, behind)
         found = await self._exchanged(decision.exchange)
         outcome = OK if find(found.body, "ok") else ERROR
-        return decision.finish(decision.answer(found)), outcome
+        return Done(decision.finish(decision.answer(found)), outcome, found.took)
 
     def for_another(self, ask: Ask) -> Coroutine[Any, Any, bytes] | None:
         """Our part in a command of another worker's client: its reply as BSON; None: no part."""
@@ -320,7 +319,7 @@ class Listener:
     async def _neighbourly(self, ask: Ask, decision: Decision) -> bytes:
         try:
             if isinstance(decision, Forward | Run):
-                return (await self._performed(decision))[0]
+                return (await self._performed(decision)).message
             return decision.message if isinstance(decision, Reply) else b""
         except UpstreamError as error:
             log.warning("upstream.failed", slug=ask.app, reason=error.reason)
@@ -346,22 +345,26 @@ class Listener:
             end = began + (exchange.time_ms or limits.max_time_ms) / 1000
             with self.tools.quotas.flight(exchange.app, limits.max_in_flight, end):
                 found = await self.upstream.exchange(exchange)
-            self.metrics.answered(Document(exchange.body).first or "", self.tools.tick() - began)
         except asyncio.CancelledError:
             # Nobody will read on where a batch was lost: the cursor was killed with it.
             number = find(exchange.body, "getMore")
             self.tools.cursors.close([number] if isinstance(number, int) else ())
             raise
-        return found
+        seconds = self.tools.tick() - began
+        tally(self.metrics, exchange, found, seconds)
+        return replace(found, took=seconds)
 
-    async def _driven(self, steps: Steps) -> bytes:
-        """Several exchanges, one after the other."""
+    async def _driven(self, steps: Steps) -> tuple[bytes, float]:
+        """Several exchanges, one after the other; and the seconds that the cluster took."""
+        behind = 0.0
         try:
             step = next(steps)
             while True:
-                step = steps.send(await self._stepped(step))
+                found = await self._stepped(step)
+                behind += found.took
+                step = steps.send(found)
         except StopIteration as stop:
-            return bytes(stop.value)
+            return bytes(stop.value), behind
         finally:
             steps.close()
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 
+from mdb_engine.rawbson import Document
+from mdb_proxy import envelope
+from mdb_proxy.decisions import Answer, Exchange
 from mdb_proxy.departures import Guest
 from mdb_proxy.metrics import Metrics
 from mdb_proxy.session import Event, Refusal, Session
+
+
+class Done(NamedTuple):
+    """What a client is told, how it went, and the seconds that the cluster took for it."""
+
+    message: bytes
+    outcome: str
+    behind: float = 0.0
 
 
 @dataclass(slots=True)
@@ -22,6 +34,21 @@ class Talk:
     guest: Guest | None = None
     commands: int = 0
     heard: float = 0.0
+
+    def tally(self, metrics: Metrics, done: Done, seconds: float, received: int) -> None:
+        """Count a command: how long it took, and how many bytes came and went."""
+        metrics.own(seconds - done.behind)
+        metrics.command(self.session.app, self.session.command, done.outcome, seconds)
+        metrics.moved(self.app, received, len(done.message))
+
+
+def tally(metrics: Metrics, exchange: Exchange, found: Answer, seconds: float) -> None:
+    """Count an exchange with the cluster."""
+    metrics.answered(Document(exchange.body).first or "", seconds, found.waited)
+    metrics.limited(exchange.app, exchange.caps)
+    documents = envelope.documents(found.body)
+    if documents is not None:
+        metrics.returned(exchange.app, documents)
 
 
 def log_of(**bound: object) -> structlog.typing.FilteringBoundLogger:

@@ -144,7 +144,7 @@ def in_session(asking: Asking, physical: Physical, session: bytes | None) -> Phy
 
 def _routed(asking: Asking, asked: Asked, session: bytes | None) -> Exchange:
     """Where the command must go: the transaction's member, or by the read preference."""
-    made = envelope.exchange(asked.physical.command, asking.app)
+    made = envelope.exchange(asked.physical.command, asking.app, caps=asked.physical.caps)
     if "autocommit" in asking.command:
         return replace(made, pin=_pin(asking, session))
     return _preferred(asking, made)

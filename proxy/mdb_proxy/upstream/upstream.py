@@ -60,11 +60,13 @@ class Errand:
 
     Attributes:
         body: with our fields; made once, so that every attempt sends the same bytes.
+        waited: seconds, for connections.
     """
 
     exchange: Exchange
     rule: Selector
     body: bytes = b""
+    waited: float = 0.0
 
 
 class Upstream:
@@ -237,11 +239,15 @@ class Upstream:
         if not errand.body:
             errand.body = self._body(errand.exchange, errand.rule)
         pool = self._lanes.pool(member, errand.exchange.awaited)
+        now = asyncio.get_running_loop().time
+        began = now()
         try:
-            return pool, await pool.take(errand.exchange.app)
+            connection = await pool.take(errand.exchange.app)
         except UpstreamError:
             self._discovery.doubt(member, firm=False)
             raise
+        errand.waited += now() - began
+        return pool, connection
 
     def _body(self, exchange: Exchange, rule: Selector) -> bytes:
         extra = self._clock.element
@@ -270,7 +276,7 @@ class Upstream:
             return self._lost(member, f"{connection.member} sent what is no document")
         finally:
             pool.give(connection)
-        answer = Answer(reply, connection.member)
+        answer = Answer(reply, connection.member, waited=errand.waited)
         if TELLING.isdisjoint(names):
             return answer
         return self._looked_into(answer, member, errand.exchange)

@@ -20,6 +20,7 @@ from mdb_proxy.envelope import (
     BACKOFF_MS,
     MAX_BODY,
     check_fields,
+    documents,
     exchange,
     failure,
     late,
@@ -69,8 +70,8 @@ def twice(*names: bytes) -> bytes:
 def test_a_command(message: Message, names: list[str], batch: dict[str, Any]) -> None:
     command = logical(message)
     assert list(command) == names
-    for name, documents in batch.items():
-        assert [decoded(item.data) for item in command[name]] == documents
+    for name, items in batch.items():
+        assert [decoded(item.data) for item in command[name]] == items
 
 
 def test_documents_to_store_are_not_walked_here() -> None:
@@ -251,3 +252,18 @@ def test_a_bulk_write_brings_two_sequences() -> None:
     with pytest.raises(RefusedError) as caught:
         logical(of({"insert": "t", "$db": "a"}, ops=[{}]))
     assert (caught.value.code, caught.value.at) == (40415, "ops")
+
+
+@pytest.mark.parametrize(
+    ("reply", "many"),
+    [
+        ({"cursor": {"firstBatch": [], "id": 0}}, 0),
+        ({"cursor": {"firstBatch": [{"a": 1}, {}, {"b": "x" * 300}], "id": 0}}, 3),
+        ({"cursor": {"id": 0, "nextBatch": [{"a": [{"b": 1}]}] * 12}}, 12),
+        ({"cursor": {"id": 0}}, None),
+        ({"cursor": 1}, None),
+        ({"n": 1}, None),
+    ],
+)
+def test_documents_of_a_batch(reply: dict[str, Any], many: int | None) -> None:
+    assert documents(bson.encode(reply)) == many

@@ -158,3 +158,19 @@ def test_reloads() -> None:
     assert found[last] == 8.0
     assert found['mdb_proxy_manifest_reloads_total{outcome="ok"}'] == 2
     assert found['mdb_proxy_manifest_reloads_total{outcome="failed"}'] == 1
+
+
+def test_what_the_cluster_and_what_we_take() -> None:
+    metrics = Metrics(["shop"])
+    metrics.answered("find", 0.2, 0.1)
+    metrics.own(0.002)
+    metrics.own(-0.1)
+    metrics.limited("shop", ("max_results", "max_time_ms"))
+    metrics.returned("shop", 101)
+    found = lines(metrics)
+    assert found["mdb_proxy_backend_pool_wait_seconds_sum"] == 0.1
+    assert found["mdb_proxy_overhead_seconds_count"] == 2
+    assert found["mdb_proxy_overhead_seconds_sum"] == 0.002
+    assert found['mdb_proxy_limited_total{app="shop",limit="max_results"}'] == 1
+    assert found['mdb_proxy_returned_documents_sum{app="shop"}'] == 101
+    assert found['mdb_proxy_returned_documents_bucket{app="shop",le="100.0"}'] == 0

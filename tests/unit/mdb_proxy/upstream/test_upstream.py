@@ -45,7 +45,7 @@ def test_a_command_goes_out_and_its_reply_comes_back(serving):
             document = bson.encode({"_id": 1})
             exchange = ask({"insert": "t"}, sections=(("documents", (document,)),))
             answer = await upstream.exchange(exchange)
-            assert answer == Answer(answer.body, server.member)
+            assert answer == Answer(answer.body, server.member, waited=answer.waited)
             assert bson.decode(answer.body)["ok"] == 1
             assert server.seen == [{"insert": "t", "$db": "shop", "documents": [{"_id": 1}]}]
             pinned = await upstream.exchange(ask({"getMore": 1}, pin=server.member))
