@@ -15,8 +15,9 @@ from tests.support.servers import free_port
 from tests.support.visitors import Visitor, batch, long
 
 ROUNDS = 3
-CLIENTS = {"transaction": 4}
-"""In a round; what was not given back would be missing in the last one."""
+CLIENTS = {"transaction": 4, "stream": 8, "awaited": 8}
+"""In a round: what was not given back would be missing in the last one, while one process of
+two may have all that come (of sixteen streams each has eight)."""
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two"])
