@@ -60,7 +60,7 @@ search: $(DONE)/test ## property tests, hostile commands, the matrix in every fo
 
 prove: $(DONE)/test ## 100,000 commands against a private database, fuzzed bytes; FIRST=n other seeds, SEED=n one, JOBS=n parts
 	@MDB_TEST_SEARCH=1 MDB_TEST_PROVE=$(or $(COMMANDS),100000) MDB_TEST_SEED=$(or $(SEED),0) \
-		MDB_TEST_FIRST=$(or $(FIRST),1) MDB_TEST_PARTS=$(or $(JOBS),1) $(BIN)/pytest -q -n $(or $(JOBS),0) \
+		MDB_TEST_FIRST=$(or $(FIRST),1) MDB_TEST_PARTS=$(or $(JOBS),1) $(BIN)/pytest -q -n $(or $(JOBS),0) --dist loadgroup \
 		tests/e2e/test_differential.py tests/e2e/test_noninterference.py tests/property/test_corpus.py
 
 bench: $(DONE)/test ## what the engine adds to a call in a process

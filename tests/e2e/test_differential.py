@@ -24,6 +24,7 @@ from tests.support.twins import Twins, stem
 LENGTH: Final = 250
 """Steps of one workload."""
 
+HISTORY: Final = "minSnapshotHistoryWindowInSeconds"
 COMMANDS: Final = config.PROVE // config.PARTS or 900
 SEEDS_OF_A_PART: Final = 1_000_000
 
@@ -38,6 +39,9 @@ def name() -> str:
 def proxy(mongo_uri: str, name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """Run a proxy for an app whose home is that database, and for others."""
     with laboratory(mongo_uri, name, tmp_path_factory.mktemp("lab")) as running:
+        if config.PROVE:
+            # Files of what was dropped are kept for five minutes: more than may be open.
+            running.admin.admin.command({"setParameter": 1, HISTORY: 5})
         yield running
 
 
