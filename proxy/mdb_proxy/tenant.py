@@ -302,8 +302,12 @@ def _plan_steps(asking: Asking, asked: Asked, session: bytes | None, send: Send)
     That of an explanation begins where the client would read. A cursor that the last step left
     open is the client's.
     """
-    plan = run_plan(asked, asking.random(16).hex())
-    command, found = next(plan), None
+    plan, found = run_plan(asked, asking.random(16).hex()), None
+    try:
+        command = next(plan)
+    except StopIteration as stop:
+        # Refused in the server's words before anything was asked of it.
+        return send(stop.value)
     while True:
         made = envelope.exchange(command, asking.app, pin=found and found.member)
         first = found is None and asked.physical.plan == "explain"

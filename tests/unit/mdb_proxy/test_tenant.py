@@ -590,3 +590,10 @@ def test_documents_are_counted_over_all_batches() -> None:
 def test_who_asks_for_fewer_is_not_counted() -> None:
     talk = Talk(World(**STRICT), "shop")
     assert talk.forward({"find": "tasks", "limit": 5, "$db": "shop"})
+
+
+@pytest.mark.parametrize("scale", [0, -1, 0.5, "1"])
+def test_a_plan_that_ends_before_its_first_step_is_an_answer(scale: Any) -> None:
+    reply = Talk(World(), "shop").ask({"dbStats": 1, "scale": scale, "$db": "shop"})
+    assert reply["ok"] == 0.0
+    assert reply["errmsg"].startswith("scale has to be")
