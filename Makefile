@@ -17,7 +17,8 @@ DONE := .venv/done
 RUN_LOCKS := requirements-run.lock $(if $(MONGO_URI),,requirements-embedded.lock)
 RUN_DONE := $(DONE)/run$(if $(MONGO_URI),-own)
 # Files side by side: most end-to-end tests wait for something. JOBS=0 runs one after the other.
-SIDE_BY_SIDE = -n $(or $(JOBS),3) --dist loadfile
+# What hangs is told with its stack, long before the limit of a build machine.
+SIDE_BY_SIDE = -n $(or $(JOBS),3) --dist loadfile --timeout=400
 QUICK := $(wildcard tests/unit tests/property tests/conversations)
 # One line that moves on a terminal; elsewhere only what went wrong.
 MOVING := awk 'BEGIN { tty = !system("test -t 2") } \
@@ -50,7 +51,7 @@ lint:
 	@$(BIN)/lint-imports --no-logo >.venv/imports.log || { cat .venv/imports.log; exit 1; }
 
 quick:
-	@$(BIN)/pytest -q -n $(or $(JOBS),2) --dist worksteal $(QUICK)
+	@$(BIN)/pytest -q -n $(or $(JOBS),2) --dist worksteal --timeout=200 $(QUICK)
 
 e2e: $(DONE)/test $(DONE)/clients ## unchanged clients against real servers
 	@$(BIN)/pytest $(SIDE_BY_SIDE) tests/e2e

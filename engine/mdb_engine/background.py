@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 import structlog
 
 CLOSE_SECONDS: Final = 5.0
 """How long a job may take to finish when the engine ends; then it is cancelled."""
+
+AGAIN_SECONDS: Final = 2.0
+"""After how long a job that was cancelled, and goes on, is cancelled again."""
 
 log = structlog.get_logger("mdb_engine.background")
 
@@ -56,8 +59,15 @@ class Supervisor:
             task.cancel()
         if self._jobs:
             await asyncio.wait(set(self._jobs), timeout=seconds)
-        for task in self._jobs:
+        await end({*self._jobs, *self._lasting})
+
+
+async def end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait until they have ended, however that came."""
+    left = {task for task in tasks if not task.done()}
+    while left:
+        # Before Python 3.12 `asyncio.wait_for`, by which the driver sends, forgets a cancellation
+        # that comes as its work is done: the task would go on as if nobody had said anything.
+        for task in left:
             task.cancel()
-        left = {*self._jobs, *self._lasting}
-        if left:
-            await asyncio.wait(left)
+        _, left = await asyncio.wait(left, timeout=AGAIN_SECONDS)

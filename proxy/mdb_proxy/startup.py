@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import structlog
 
+from mdb_engine.background import end
 from mdb_engine.indexes.traffic import OFF, Traffic
 from mdb_engine.manifest import load_folder
 from mdb_engine.scope.model import Scope
@@ -99,7 +100,7 @@ async def until_ready(
     async def abandon(job: asyncio.Task[None]) -> None:
         await stop.wait()
         if not listening.is_set():
-            job.cancel()
+            await end([job])
 
     async with tasks() as group:
         job = group.create_task(work(tell))
@@ -143,7 +144,7 @@ async def _serve(settings: ProxySettings, ready: Callable[[Ready], None], wishes
             try:
                 await listen(House(household, behind.upstream, ports, source), ready, wishes)
             finally:
-                later.cancel()
+                await end([later])
 
 
 async def begin(behind: Behind, household: Household, source: Source) -> None:
@@ -202,7 +203,7 @@ async def listen(house: House, ready: Callable[[Ready], None], wishes: Wishes) -
                     ready(now)
                     await wishes.stop.wait()
                 finally:
-                    work.cancel()
+                    await end([work])
     log.info("proxy.stopped")
 
 
@@ -306,8 +307,7 @@ async def open_port(
             yield _ready(household, found)
     finally:
         await listener.drain()
-        for task in working:
-            task.cancel()
+        await end(working)
         if listener.traffic is not None:
             await listener.traffic.close()
         await household.leave()

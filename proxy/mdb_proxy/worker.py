@@ -20,6 +20,7 @@ from typing import Any, Final
 import structlog
 from pymongo.errors import PyMongoError
 
+from mdb_engine.background import end
 from mdb_engine.exceptions import MongoDBEngineError
 from mdb_engine.observability import configure_logging
 from mdb_proxy.behind import UNKNOWN, Arrival, Behind, connected
@@ -182,7 +183,7 @@ async def work(order: Order, ready: Callable[[Ready], None], wishes: Wishes) -> 
             async with open_port(listener, household, porters) as now:
                 ready(now)
                 await wishes.stop.wait()
-            later.cancel()
+            await end([later])
             _report(Report(DRAINED))
             await _at_most(wishes.released, DRAIN_SECONDS)
     log.info("worker.stopped")

@@ -1,5 +1,8 @@
 import asyncio
 
+import pytest
+
+from mdb_engine import background
 from mdb_engine.background import Supervisor
 
 
@@ -44,5 +47,30 @@ def test_closing_waits_for_work_and_ends_what_lasts() -> None:
         await jobs.close(0.01)
         assert sorted(seen) == ["ended", "ended", "finished"]
         await jobs.close()
+
+    asyncio.run(body())
+
+
+def test_a_job_that_was_not_told_of_its_end_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `asyncio.wait_for` does it before Python 3.12, when both come at once."""
+
+    async def body() -> None:
+        jobs, told = Supervisor(), []
+        monkeypatch.setattr(background, "AGAIN_SECONDS", 0.01)
+
+        async def forgets() -> None:
+            while True:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    told.append(1)
+                    if len(told) > 1:
+                        raise
+
+        jobs.start("forgets", forgets, lasting=True)
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await jobs.close(0.01)
+        assert len(told) == 2
 
     asyncio.run(body())
