@@ -28,6 +28,12 @@ SEEDS: Final = range(1, 1 + (max(config.PROVE // 1_000, 1) if config.PROVE else 
 NAME: Final = stem()
 UNORDERED: Final = frozenset({"$addToSet", "$graphLookup", "$group", "$setUnion"})
 CURSOR: Final = re.compile(r"cursor -?\d+")
+SHOWN: Final = re.compile(
+    r"\{.*\}|\[.*\]|-?\d+(\.\d+)?|"
+    r"\b(array|binData|bool|date|decimal|double|int|long|missing|null|object|objectId|regex|string|"
+    r"timestamp)\b"
+)
+"""What an error shows of the one document that it stopped at: the whole, a value, its type."""
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +88,9 @@ def unsettled(step: Step, view: bytes) -> Any:
     reply = plain(view)
     if UNORDERED.isdisjoint(names_in(step.command)):
         return CURSOR.sub("cursor", repr(reply))
-    return reply["code"] if "code" in reply else _loose(reply)
+    if "errmsg" in reply:
+        return repr({**reply, "errmsg": SHOWN.sub("..", reply["errmsg"])})
+    return _loose(reply)
 
 
 def _loose(value: Any) -> str:
