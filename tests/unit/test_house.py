@@ -34,6 +34,7 @@ THIN = {"engine/mdb_engine/auth/utils.py"}
 """Names that users were promised; they only re-export."""
 
 PROXY_MAY_IMPORT = {
+    "background",
     "credentials",
     "exceptions",
     "indexes",
