@@ -43,6 +43,8 @@ WATCH_SECONDS: Final = 5.0
 HANGING_SECONDS: Final = 15.0
 """A worker whose loop does not come round in so long is not busy any more, it hangs."""
 
+AGAIN_SECONDS: Final = 0.5
+
 ALIVE: Final = {"op": "alive"}
 JOIN: Final = {"op": "join"}
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -261,17 +263,24 @@ class Crew:
 
     async def _look_after(self, worker: Worker) -> None:
         process = worker.process
-        path = socket_of(Path(self._order.folder), worker.number)
         for seconds in (HANGING_SECONDS, STATUS_SECONDS):
-            end = time.monotonic() + seconds
-            said = await question(path, ALIVE, seconds)
-            gone = worker.process is not process or not worker.ready
-            # Who ends refuses the question at once.
-            if said is not None or gone or time.monotonic() < end:
+            if await self._lives(worker, process, seconds):
                 return
         log.error("worker.hanging", worker=worker.number)
         self.hanging()
         worker.send(signal.SIGKILL)
+
+    async def _lives(self, worker: Worker, process: Any, seconds: float) -> bool:
+        """Whether a worker answers in time, or has ended, so that nobody has to end it."""
+        path = socket_of(Path(self._order.folder), worker.number)
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            said = await question(path, ALIVE, left)
+            if said is not None or worker.process is not process or not worker.ready:
+                return True
+            # Who hangs takes nobody in: soon so many wait that the next one is sent away at once.
+            await asyncio.sleep(min(AGAIN_SECONDS, left))
+        return False
 
     async def _followed(self, worker: Worker, process: Any) -> bool:
         """Hear what a worker reports until it ends."""

@@ -168,7 +168,13 @@ def engine_codes(difference: Difference) -> bool:
         return bool(difference.views[0].get("cursor", {}).get("id"))
     both = [_error(r) for r in (difference.private, difference.ours)]
     private, ours = (_LATE.sub("", text) for text in both)
-    return private == ours != "" and any(map(_LATE.match, both))
+    late = any(map(_LATE.match, both))
+    codes = frozenset(reply.get("code", 0) for reply in (difference.private, difference.ours))
+    return late and (private == ours != "" or codes in _OF_BOTH_ENGINES)
+
+
+_OF_BOTH_ENGINES: Final = (frozenset({5687301, 5687400}), frozenset({5687302, 5687401}))
+"""`$tsSecond` and `$tsIncrement` of no timestamp: the one says of what type it is (6.0.5)."""
 
 
 def optimized(difference: Difference) -> bool:
@@ -198,22 +204,40 @@ def open_orders(difference: Difference) -> bool:
     loose = any(stage in stages for stage in _LOOSE_STAGES)
     if "$indexStats" in stages:
         return True  # there is nothing to sort its documents by
+    if "$sample" in stages or _first_of_any(difference.step.command.get("pipeline")):
+        return loose and _same_shapes(difference.views)
     return loose and _same_elements(difference.views)
+
+
+def _first_of_any(pipeline: Any) -> bool:
+    """Whether a stage chooses by an order that one in front of it leaves open."""
+    loose = False
+    for stage in pipeline if isinstance(pipeline, list) else ():
+        if loose and any(each in str(stage) for each in _CHOOSING):
+            return True
+        loose |= isinstance(stage, dict) and not _LOOSE_STAGES.isdisjoint(stage)
+    return False
+
+
+_CHOOSING: Final = ("$first", "$last", "$mergeObjects")
+
+
+def _same_shapes(views: list[dict[str, Any]]) -> bool:
+    """As many documents with the same fields."""
+    shapes = [
+        sorted(str(list(document)) for document in view.get("cursor", {}).get("firstBatch", ()))
+        for view in views
+    ]
+    return shapes[0] == shapes[1] != []
 
 
 def _same_elements(views: list[dict[str, Any]]) -> bool:
     return _bytes(_sorted(views[0])) == _bytes(_sorted(views[1]))
 
 
-_LOOSE_STAGES: Final = (
-    "$bucket",
-    "$graphLookup",
-    "$group",
-    "$indexStats",
-    "$lookup",
-    "$setUnion",
-    "$sortByCount",
-)
+_LOOSE_STAGES: Final = frozenset({
+    "$bucket", "$graphLookup", "$group", "$indexStats", "$lookup", "$setUnion", "$sortByCount",
+})  # fmt: skip
 
 
 def _bytes(value: dict[str, Any]) -> bytes:
@@ -229,14 +253,18 @@ def _sorted(value: Any) -> Any:
 
 
 def extreme_keys(difference: Difference) -> bool:
-    """A fault of the server's (6.0.5): behind `$lookup` and `$set` they are in a document."""
-    loose = name(difference) == "getMore" or "$lookup" in str(difference.step.command)
+    """A fault of the server's (6.0.5): between its two engines they are put into a document."""
+    asked = str(difference.step.command)
+    loose = name(difference) == "getMore" or any(stage in asked for stage in _CROSSING)
     views = [_bare(view) for view in difference.views]
     # A cursor's command does not say what is computed.
     sized = name(difference) == "getMore" or "$bsonSize" in str(difference.step.command)
     if sized and views != difference.views:
         views = [_unsized(view) for view in views]
     return loose and _same_elements(views)
+
+
+_CROSSING: Final = ("$bucket", "$group", "$lookup", "$sortByCount")
 
 
 def _unsized(value: Any) -> Any:
@@ -491,7 +519,7 @@ ALLOWED: Final[Mapping[str, Allows]] = {
     "`allowDiskUse: true`": lambda d: _error(d.ours) == "allowDiskUse is not supported",
     "`noCursorTimeout`": lambda d: d.private.get("code") == 168,
     "orders that the server leaves open": open_orders,
-    "`MinKey` and `MaxKey` behind `$lookup`": extreme_keys,
+    "`MinKey` and `MaxKey` behind `$lookup` and `$group`": extreme_keys,
     "`count` without a query": whole_counts,
     "`distinct` over an index": missing_values,
     "`nModified` of a pipeline update that rebuilds the document without changing it": rebuilt,

@@ -24,7 +24,7 @@ from pymongo.results import DeleteResult, UpdateResult
 from mdb_engine.database.calls import Here, aggregate_options, find_options, most
 from mdb_engine.database.door import Ask, Door, Options, laid_out, prepared
 from mdb_engine.database.errors import translated
-from mdb_engine.database.feeds import Feed, feed_of
+from mdb_engine.database.feeds import feed_of, whole_of
 from mdb_engine.database.forms import handed
 from mdb_engine.database.house import House
 from mdb_engine.database.sessions import ScopedSession, driver_session
@@ -50,8 +50,9 @@ COUNTING: Final = {"$group": {"_id": 1, "n": {"$sum": 1}}}
 _OF_ONE: Final = frozenset({"batch_size", "cursor_type", "limit"})
 
 Work = Awaitable[Any]
-Opener = Callable[[], Work | None]
-"""Opens the feed of a cursor; None when the rules have changed since, so that it must not."""
+Opener = Callable[[bool], Work | None]
+"""Opens a cursor: gives its feed, or (True) all of its documents and what is left of it. None when
+the rules have changed since, so that it must not."""
 
 
 @dataclass(slots=True)
@@ -253,9 +254,9 @@ def _find(short: _Short, fields: Mapping[str, Any], session: ScopedSession | Non
     if condition is None:
         return None
 
-    def opened() -> Work:
+    def opened(whole: bool) -> Work:
         short.door.observer.met(ready.place, condition, fields)
-        return _told(short, ready, _fed(ready, condition, session))
+        return _told(short, ready, _fed(ready, condition, session, whole))
 
     return _while_valid(short, ready, opened)
 
@@ -279,9 +280,9 @@ def _looked_up(
     return _ready(short, session, key, make) if len(key) <= LONGEST else None
 
 
-def _while_valid(short: _Short, ready: Prepared, opened: Callable[[], Work]) -> Opener:
+def _while_valid(short: _Short, ready: Prepared, opened: Callable[[bool], Work]) -> Opener:
     """An opener that declines when the rules have changed since it was made."""
-    return lambda: opened() if short.door.scope() is ready.scope else None
+    return lambda whole: opened(whole) if short.door.scope() is ready.scope else None
 
 
 def _prepare_find(short: _Short, rest: Mapping[str, Any]) -> Prepared | None:
@@ -294,9 +295,13 @@ def _prepare_find(short: _Short, rest: Mapping[str, Any]) -> Prepared | None:
     return ready
 
 
-async def _fed(ready: Prepared, condition: plain.Plain, session: ScopedSession | None) -> Feed:
+async def _fed(
+    ready: Prepared, condition: plain.Plain, session: ScopedSession | None, whole: bool
+) -> Any:
     ready.house.cursor(ready.scope)
     cursor = ready.send(ready.guarded(condition), session=driver_session(session), **ready.options)
+    if whole:
+        return await whole_of(cursor, ready.asked, ready.most)
     return feed_of(cursor, ready.asked, ready.most, ready.house)
 
 
@@ -355,9 +360,9 @@ def _aggregate(
     if ready is None or (condition is not None and ready.guard is None):
         return None
 
-    def opened() -> Work:
+    def opened(whole: bool) -> Work:
         short.door.observer.met(ready.place, condition or {}, fields)
-        return _told(short, ready, _piped(ready, condition, session))
+        return _told(short, ready, _piped(ready, condition, session, whole))
 
     return _while_valid(short, ready, opened)
 
@@ -371,13 +376,15 @@ def _leading(stages: Any, scope: Scope) -> plain.Plain | None:
 
 
 async def _piped(
-    ready: Prepared, condition: plain.Plain | None, session: ScopedSession | None
-) -> Feed:
+    ready: Prepared, condition: plain.Plain | None, session: ScopedSession | None, whole: bool
+) -> Any:
     ready.house.cursor(ready.scope)
     stages = ready.tail
     if condition is not None:
         stages = [{"$match": ready.guarded(condition)}, *stages]
     cursor = await ready.send(list(stages), session=driver_session(session), **ready.options)
+    if whole:
+        return await whole_of(cursor, ready.asked, ready.most)
     return feed_of(cursor, ready.asked, ready.most, ready.house)
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self, cast
 
 from pymongo import CursorType
 from pymongo.errors import InvalidOperation
 
 from mdb_engine.database import forms
-from mdb_engine.database.bare import Bare, Opener
-from mdb_engine.database.feeds import Feed
+from mdb_engine.database.bare import Bare, Opener, Work
+from mdb_engine.database.feeds import Feed, empty_feed
 from mdb_engine.database.rim import Ask, Options, Rim
 from mdb_engine.database.sessions import ScopedSession
 from mdb_engine.scope.replies import Asked
+
+_UNREAD: Final = empty_feed()
 
 
 class _Reading:
@@ -28,6 +30,10 @@ class _Reading:
 
     async def _open(self) -> Feed:
         raise NotImplementedError
+
+    def _at_once(self) -> Work | None:
+        """How all documents come in one go; None: one after the other."""
+        return None
 
     async def _opened(self) -> Feed:
         if self._feed is None:
@@ -72,6 +78,12 @@ class _Reading:
             raise ValueError(msg)
         if self._closed or length == 0:
             return []
+        if length is None and self._feed is None:
+            work = self._at_once()
+            if work is not None:
+                self._feed = _UNREAD  # as the driver's cursor, after an error it is at its end
+                found, self._feed = await work
+                return cast("list[Any]", found)
         return await (await self._opened()).take(length)
 
     async def close(self) -> None:
@@ -130,8 +142,11 @@ class ScopedCursor(_Reading):
             fields |= {"limit": -limit, "singleBatch": True}
         return Ask("find", fields, self._options, self._session, more=self._more)
 
+    def _at_once(self) -> Work | None:
+        return None if self._opener is None else self._opener(True)
+
     async def _open(self) -> Feed:
-        work = None if self._opener is None else self._opener()
+        work = None if self._opener is None else self._opener(False)
         if work is None:
             work = self._rim.ask(self._ask(self._fields), self._seen)
         found: Feed = await work
@@ -265,8 +280,11 @@ class ScopedCommandCursor(_Reading):
         self._rim, self._asked, self._opener = rim, ask, opener
         self._seen = rim.check(ask) if opener is None else None
 
+    def _at_once(self) -> Work | None:
+        return None if self._opener is None else self._opener(True)
+
     async def _open(self) -> Feed:
-        work = None if self._opener is None else self._opener()
+        work = None if self._opener is None else self._opener(False)
         if work is None:
             work = self._rim.ask(self._asked, self._seen)
         found: Feed = await work

@@ -146,6 +146,31 @@ async def _allowed(feed: Feed, asked: Asked) -> None:
         raise too_many(allowance)
 
 
+async def whole_of(cursor: DriverCursor, asked: Asked, most: int | None) -> tuple[list[Any], Feed]:
+    """All documents of a cursor at once, and what is left of it: nothing.
+
+    Raises:
+        ResourceLimitExceeded: one too many, for who wants to know.
+    """
+    found: list[Any] = await cursor.to_list(None)
+    allowance = asked.physical.allowance
+    if allowance is not None and len(found) > allowance:
+        raise too_many(allowance)
+    return found, Feed(_nothing, _none, _settled, _never, most, len(found))
+
+
+async def _none(_count: int | None) -> list[Any]:
+    return []
+
+
+async def _settled() -> None:
+    """Nothing is left to close."""
+
+
+def _never() -> bool:
+    return False
+
+
 def told(error: PyMongoError, asked: Asked) -> PyMongoError:
     """The error in the app's words."""
     return error if isinstance(error, MongoDBEngineError) else translated(error, asked.words)
@@ -153,11 +178,4 @@ def told(error: PyMongoError, asked: Asked) -> PyMongoError:
 
 def empty_feed() -> Feed:
     """A result without documents."""
-
-    async def take(_count: int | None) -> list[Any]:
-        return []
-
-    async def close() -> None:
-        return None
-
-    return Feed(_nothing, take, close, lambda: False)
+    return Feed(_nothing, _none, _settled, _never)
