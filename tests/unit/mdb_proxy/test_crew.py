@@ -34,11 +34,15 @@ def mark(name):
     open(os.path.join(order["folder"], name), "a").write(str(order["number"]))
 class Drained:  # no Event: one that is set by a signal while it begins to wait waits for ever
     told = False
+    def set(self, *_):
+        self.told = True
+    def clear(self):
+        self.told = False
     def wait(self):
         while not self.told:
             time.sleep(0.005)
 drained = Drained()
-signal.signal(signal.SIGTERM, lambda *_: setattr(drained, "told", True))
+signal.signal(signal.SIGTERM, drained.set)
 """
 GOOD = (
     PRELUDE
