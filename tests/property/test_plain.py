@@ -77,6 +77,10 @@ def test_documents(value: dict[str, Any]) -> None:
         return
     data = bson.encode(value)
     short = plain.stored(data, plain.tag_of(SHOP), SHOP)
+    where = Where("insert", "shop", path=("documents", "0"))
     if short is not None:
-        where = Where("insert", "shop", path=("documents", "0"))
         assert short == tag(Document(data), SHOP, where).data
+    flat = plain.flat_document({"_id": 1, **value}, SHOP)
+    if flat is not None:
+        whole = Document(bson.encode({"_id": 1, **value}))
+        assert bson.encode(flat) == tag(whole, SHOP, where).data

@@ -399,16 +399,19 @@ def _prepare_insert(short: _Short, _key: Any) -> Prepared | None:
 
 
 def _insert_one(short: _Short, document: Any, session: ScopedSession | None) -> Work | None:
-    if not plain.plain_document(document):
-        return None
     ready = _ready(short, session, "insert_one", _prepare_insert)
     if ready is None or not ready.house.admits(ready.scope, ready.target.name):
         return None
+    data = plain.flat_document(document, ready.scope) or _encoded(short, ready, document)
+    return None if data is None else _told(short, ready, _within(ready, session, data))
+
+
+def _encoded(short: _Short, ready: Prepared, document: Any) -> RawBSONDocument | None:
+    if not plain.plain_document(document):
+        return None
     encoded = bson.encode(document, codec_options=short.options.codec)
     data = plain.stored(encoded, ready.tag, ready.scope)
-    if data is None:
-        return None
-    return _told(short, ready, _within(ready, session, RawBSONDocument(data)))
+    return None if data is None else RawBSONDocument(data)
 
 
 async def _within(ready: Prepared, session: ScopedSession | None, *given: Any) -> Any:

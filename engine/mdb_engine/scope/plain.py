@@ -34,6 +34,12 @@ MARK: Final[Mapping[str, Any]] = {"": 0}
 
 _MARKED: Final = encode(MARK)
 
+_SIZED: Final = frozenset({bytes, str})
+_MOST_OF_SCALAR: Final = 24
+"""Bytes of an element beside its name and text: type, ends, length, and at most a decimal."""
+
+_MOST_OF_LETTER: Final = 4
+
 Plain = dict[str, Any]
 
 
@@ -116,6 +122,18 @@ def _data(value: Any, level: int) -> Any | None:
                 return None
             copy[place] = inner
     return copy
+
+
+def flat_document(value: Any, scope: Scope) -> Plain | None:
+    """A tagged copy of a document of scalars alone, which cannot be too large in any encoding."""
+    if not _named(value) or TAG_FIELD in value or "_id" not in value:
+        return None
+    copy = {"_id": value["_id"], TAG_FIELD: scope.slug, **value}
+    if not SCALARS.issuperset(map(type, copy.values())):
+        return None
+    texts = sum(len(item) for item in copy.values() if type(item) in _SIZED)
+    most = _MOST_OF_SCALAR * len(copy) + _MOST_OF_LETTER * (texts + len("".join(copy)))
+    return copy if most <= scope.limits.max_document_bytes else None
 
 
 def tag_of(scope: Scope) -> bytes:

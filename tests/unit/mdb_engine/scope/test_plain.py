@@ -1,5 +1,6 @@
 import re
 from collections import OrderedDict
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -112,6 +113,48 @@ def test_a_stored_document_gets_the_tag() -> None:
     assert plain.stored(bson.encode({"app_id": "crm"}), tag, SHOP) is None
     most = SHOP.limits.max_document_bytes
     assert plain.stored(bson.encode({"a": "x" * most}), tag, SHOP) is None
+
+
+def test_a_flat_document_gets_the_tag_before_it_is_encoded() -> None:
+    given = {"a": "text", "_id": 1, "b": b"x", "c": None}
+    found = plain.flat_document(given, SHOP)
+    assert found is not None
+    assert list(found.items()) == [
+        ("_id", 1), ("app_id", "shop"), ("a", "text"), ("b", b"x"), ("c", None),
+    ]  # fmt: skip
+    given["a"] = {"$where": "1"}
+    assert found["a"] == "text"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": 1},
+        {"_id": 1, "app_id": "crm"},
+        {"_id": 1, "a": []},
+        {"_id": 1, "a": {}},
+        {"_id": {}},
+        {"_id": 1, 2: 3},
+        SON(_id=1),
+        RawBSONDocument(bson.encode({"_id": 1})),
+    ],
+)
+def test_documents_that_are_encoded_first(value: Any) -> None:
+    assert plain.flat_document(value, SHOP) is None
+
+
+@pytest.mark.parametrize(
+    ("letters", "flat"), [(90, True), (91, False)], ids=["fits in any encoding", "may not fit"]
+)
+def test_texts_are_counted_as_if_each_letter_took_most(letters: int, flat: bool) -> None:
+    """Beside them there are 14, of three names and the tag."""
+    scope = replace(SHOP, limits=replace(SHOP.limits, max_document_bytes=3 * 24 + 4 * 104))
+    value = {"_id": 1, "a": "x" * letters}
+    found = plain.flat_document(value, scope)
+    assert (found is not None) is flat
+    if found is not None:
+        most = value | {"app_id": "shop", "a": "\U0001f600" * letters}
+        assert len(bson.encode(most)) <= scope.limits.max_document_bytes
 
 
 MARKED = Document(bson.encode(plain.MARK))
